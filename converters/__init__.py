@@ -1,0 +1,1 @@
+"""What makes a bundle: load, quantize, prove, gate, pack."""

@@ -1,0 +1,1 @@
+"""The one file a model travels in."""

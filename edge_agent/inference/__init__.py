@@ -1,0 +1,1 @@
+"""Model workers: started, watched, swapped."""

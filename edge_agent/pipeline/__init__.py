@@ -1,0 +1,1 @@
+"""From sensor samples to predictions."""

@@ -1,0 +1,173 @@
+"""Every seam to the world, on one page. Adapters implement these; drivers receive them by constructor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.update.machine import UpdateCommand, UpdateRecord
+from edge_agent.values import Event, HealthSample, Prediction, Sample, TensorSpec, TrialReport
+
+
+class Source(Protocol):
+    """A sensor. One reader thread calls it; ``read`` returns ``None`` when nothing came within ``timeout_s``."""
+
+    name: str
+
+    def open(self) -> None:
+        """Connect. Raises :class:`~edge_agent.errors.SourceError`; called again after an error, so it must be repeatable."""
+        ...
+
+    def read(self, timeout_s: float) -> Sample | None:
+        """The next sample. Raises SourceError (reopen me) or SourceEnded (no more will come)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Where predictions go. ``emit`` must not block for long; raises SinkError."""
+
+    name: str
+
+    def emit(self, prediction: Prediction) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """A loaded model. Arrays in and out by tensor name; not thread-safe."""
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """One inference. ``arrays`` are C-contiguous numpy arrays of the declared dtypes. Raises ModelError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Outbox(Protocol):
+    """The on-disk queue every outgoing MQTT message passes through. ``keep``: 2 results, 1 events, 0 metrics and predictions:
+    when the quota is full the oldest of the lowest class go first, and are counted."""
+
+    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False) -> None: ...
+
+    def queued(self) -> int: ...
+
+    def dropped(self) -> int: ...
+
+
+class Transport(Protocol):
+    """The MQTT connection. Handlers run on the transport's own thread and must be short."""
+
+    def start(self) -> None: ...
+
+    def subscribe(self, topic: str, handler: Callable[[str, bytes], None]) -> None: ...
+
+    def connected(self) -> bool: ...
+
+    def stop(self, *, last_words: bytes | None = None) -> None:
+        """Publish ``last_words`` (retained, to the will's topic) and disconnect cleanly."""
+        ...
+
+
+class Journal(Protocol):
+    """The one durable record of the update in progress."""
+
+    def load(self) -> UpdateRecord: ...
+
+    def save(self, record: UpdateRecord) -> None:
+        """Durable when it returns. Raises StoreError or StoreFull; then the old record still stands."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Brings a bundle into the store and verifies it, in a short-lived process."""
+
+    def fetch(self, command: UpdateCommand, progress: Callable[[int, int], None]) -> str:
+        """The sha256 of the object now in the store. ``progress(done_bytes, total_bytes)``. Raises FetchError, FetchRefused,
+        TrustError, StoreFull. May be called again after any interruption and goes on from what is there."""
+        ...
+
+    def verify(self, command: UpdateCommand, digest: str) -> Manifest:
+        """Hash, open, check against this device, unpack beside the object. Raises BundleError, TrustError, StoreFull."""
+        ...
+
+    def cancel(self) -> None:
+        """Make a running fetch or verify end soon with FetchError."""
+        ...
+
+
+class Store(Protocol):
+    """Content-addressed bundles and one durable pointer per model."""
+
+    def active(self, model: str) -> str:
+        """Digest of the served bundle, empty when there is none."""
+        ...
+
+    def previous(self, model: str) -> str: ...
+
+    def models(self) -> tuple[str, ...]: ...
+
+    def set_active(self, model: str, digest: str) -> None:
+        """Durable when it returns; the old active becomes previous (unless they are the same)."""
+        ...
+
+    def manifest(self, digest: str) -> Manifest: ...
+
+    def folder(self, digest: str) -> Path:
+        """Folder with the unpacked, verified files of ``digest``."""
+        ...
+
+    def find(self, model: str, version: str) -> str:
+        """Digest of a stored bundle by name and version, empty when there is none."""
+        ...
+
+    def quarantine(self, digest: str, reason: str) -> None: ...
+
+    def quarantined(self, digest: str) -> str:
+        """The reason ``digest`` may not be installed, empty when it may."""
+        ...
+
+
+class ModelHost(Protocol):
+    """What the update asks of the processes that serve. Blocking calls, made from the update thread."""
+
+    def try_candidate(self, model: str, digest: str, manifest: Manifest, folder: Path) -> TrialReport:
+        """Fork a worker, load, run the golden inputs. A passed candidate stays ready until switched or discarded."""
+        ...
+
+    def switch(self, model: str, digest: str) -> None:
+        """Make ``digest`` serve in every pipeline: the ready candidate if there is one, else a fresh worker. No window is lost.
+        Raises EdgeError when it cannot; the one that served still serves."""
+        ...
+
+    def discard(self, model: str) -> None:
+        """End a candidate that will not serve."""
+        ...
+
+    def health(self, model: str) -> HealthSample: ...
+
+
+class BoardReader(Protocol):
+    """What a board can tell of itself; ``None`` where it cannot."""
+
+    def temperature_c(self) -> float | None: ...
+
+    def throttling(self) -> tuple[str, ...] | None:
+        """Reasons the board is throttled right now, empty when it is not, ``None`` when it cannot know."""
+        ...
+
+    def power_mode(self) -> str | None: ...
+
+
+Reporter = Callable[[Event], None]
+"""Where events go."""

@@ -1,0 +1,1 @@
+"""Words and encodings that go over the wire."""

@@ -1,0 +1,1 @@
+"""MQTT, and the store that outlives it."""

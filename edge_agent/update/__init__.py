@@ -1,0 +1,1 @@
+"""Taking a new model over the air, and taking it back."""

@@ -1,0 +1,176 @@
+"""The values that flow through the device. Frozen; units in the names. No numpy here: arrays are ``Any``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+DTYPES: Mapping[str, int] = {
+    "float32": 4,
+    "float16": 2,
+    "float64": 8,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "bool": 1,
+}
+"""Tensor element types by numpy name, and their size in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One reading of a sensor. ``seq`` counts up by one per source from 0; ``t_ns`` is monotonic capture time.
+
+    ``values`` is a flat sequence of numbers, one reading of all channels.
+    ``label`` is set only by sources that replay labelled data.
+    """
+
+    source: str
+    seq: int
+    t_ns: int
+    values: Sequence[float]
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """``length`` consecutive samples. ``values`` is an array (length, channels); ``seq`` counts windows from 0.
+
+    ``first_seq``/``last_seq`` are the sample numbers it spans; ``gaps`` how many sample numbers are missing inside.
+    ``start_ns``/``end_ns`` are the capture times of its first and last sample.
+    """
+
+    source: str
+    seq: int
+    first_seq: int
+    last_seq: int
+    start_ns: int
+    end_ns: int
+    values: Any
+    gaps: int
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, element type and shape of a model input or output. ``None`` in ``shape`` is a free dimension.
+
+    ``scale`` and ``zero_point`` are set when the tensor is quantized: real = (stored - zero_point) * scale.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def bytes_for(self, batch: int = 1) -> int:
+        """Bytes of one tensor, free dimensions taken as ``batch``."""
+        count = 1
+        for size in self.shape:
+            count *= batch if size is None else size
+        return count * DTYPES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Microseconds a window spent in each stage: waiting in the queue, preprocess, infer (hop and model), model alone, postprocess."""
+
+    queue_us: float
+    preprocess_us: float
+    infer_us: float
+    model_us: float
+    postprocess_us: float
+    total_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model said of a window. ``label`` and ``score`` are the winner; ``scores`` every class or output value."""
+
+    pipeline: str
+    model: str
+    version: str
+    window_seq: int
+    first_seq: int
+    last_seq: int
+    t_ns: int
+    label: str | None
+    score: float | None
+    scores: tuple[float, ...]
+    times: StageTimes
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineCounters:
+    """Exact accounting of a pipeline since it started: produced = processed + dropped + failed + in_flight (windows of one sample each),
+    and the same in samples for longer windows. ``replayed`` counts windows sent again after a worker died."""
+
+    produced: int = 0
+    processed: int = 0
+    dropped: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    replayed: int = 0
+    windows: int = 0
+    correct: int = 0
+    labelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialReport:
+    """What happened when a candidate model ran its golden inputs on this device, in the process that would serve.
+
+    ``max_error`` is the largest absolute difference to the expected outputs; ``latency_p95_ms`` one run;
+    ``peak_rss_mib`` of the candidate process; ``reasons`` is empty exactly when ``passed``.
+    """
+
+    passed: bool
+    max_error: float
+    latency_p95_ms: float
+    peak_rss_mib: float
+    reasons: tuple[str, ...] = ()
+    runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A served model as the engine sees it now. ``state``: starting, serving, restarting, failed."""
+
+    name: str
+    version: str
+    digest: str
+    state: str
+    pid: int | None
+    restarts: int
+    requests: int
+    errors: int
+    rss_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSample:
+    """Totals of one model version since it began to serve; compared with the previous version's while watching."""
+
+    windows: int
+    errors: int
+    crashes: int
+    infer_p95_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth telling: ``kind`` is a word from docs/mqtt.md, ``data`` JSON-ready details."""
+
+    kind: str
+    level: str
+    message: str
+    t_ns: int
+    data: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What rolls a bundle out to a fleet."""
