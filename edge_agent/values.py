@@ -174,3 +174,26 @@ class Event:
     message: str
     t_ns: int
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSnapshot:
+    """A latency histogram as numbers: sparse ``counts`` by bucket index (the buckets are telemetry/latency's), and the exact maximum."""
+
+    counts: Mapping[int, int]
+    max_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStatus:
+    """A pipeline as the engine sees it. ``latency`` holds totals since start by stage: queue, preprocess, infer, model, postprocess, total."""
+
+    name: str
+    model: str
+    version: str
+    state: str
+    pid: int | None
+    restarts: int
+    counters: PipelineCounters
+    latency: Mapping[str, HistogramSnapshot]
+    last_error: str = ""
