@@ -34,23 +34,24 @@ def write_durable(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises :class:`StoreFull` when the disk is full and :class:`StoreError` for anything else the system refuses; the old
     content of ``path`` stands then and no temporary file is left.
     """
-    temp = ""
+    temp: Path | None = None
     try:
-        handle, temp = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
-        with open(handle, "wb") as file:
+        handle, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=path.parent)
+        temp = Path(name)
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.replace(temp, path)
-        temp = ""
+        temp.replace(path)
+        temp = None
         _sync(path.parent)
     except OSError as error:
         raise store_error(error, path, "write") from error
     finally:
-        if temp:
+        if temp is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temp)
+                temp.unlink()
 
 
 def replace_durable(src: Path, dst: Path) -> None:
@@ -59,7 +60,7 @@ def replace_durable(src: Path, dst: Path) -> None:
     Both must be on one file system. Raises :class:`StoreFull` or :class:`StoreError`.
     """
     try:
-        os.replace(src, dst)
+        src.replace(dst)
         _sync(dst.parent)
         if src.parent != dst.parent:
             _sync(src.parent)
