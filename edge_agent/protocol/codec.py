@@ -117,7 +117,7 @@ def _read_object(cls: type[Any], tree: Any, where: str) -> Any:
     if not isinstance(tree, dict):
         raise CommandError(f"{where}: must be an object, is {_kind(tree)}")
     values = {}
-    for name, required, read in _plan(cls):
+    for name, required, read in _plan(typing.cast("Hashable", cls)):
         if name in tree:
             values[name] = read(tree[name], _join(where, name))
         elif required:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from hypothesis import given
@@ -47,7 +48,7 @@ def test_a_value_lies_in_its_bucket(us: float) -> None:
 def test_the_buckets_tile_the_range_without_gap_or_overlap() -> None:
     edges = [bounds_us(index) for index in range(BUCKETS)]
     assert edges[0][0] == 0.0
-    assert all(left[1] == right[0] for left, right in zip(edges, edges[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(edges))
     assert BUCKETS < 1000
 
 
