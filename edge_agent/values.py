@@ -186,7 +186,7 @@ class HistogramSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """A pipeline as the engine sees it. ``latency`` holds totals since start by stage: queue, preprocess, infer, model, postprocess, total."""
+    """A pipeline as the engine sees it. ``latency`` holds totals since start by stage (the fields of StageTimes without ``_us``)."""
 
     name: str
     model: str

@@ -27,14 +27,18 @@ Call = Callable[[Mapping[str, Any], "int | None", Progress], Any]
 
 
 class LocalServer:
-    """Serves ``calls`` at ``path`` until stopped; every connection has a thread of its own, at most :data:`MAX_CONNECTIONS`."""
+    """Serves the calls given to :meth:`handle` at ``path`` until stopped; every connection has a thread of its own, at most :data:`MAX_CONNECTIONS`."""
 
-    def __init__(self, path: Path, calls: Mapping[str, Call]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._calls = dict(calls)
+        self._calls: dict[str, Call] = {}
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
+
+    def handle(self, calls: Mapping[str, Call]) -> None:
+        """Add calls by word; before :meth:`start`."""
+        self._calls.update(calls)
 
     def start(self) -> None:
         """Bind and serve. Raises OSError when the folder is missing or not ours."""

@@ -1,0 +1,48 @@
+# Two commands from a clean clone: `make demo` and `make test`. Everything lives in .venv and demo-out.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS := onnx,tflite,serial,convert,fleet,broker
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-systemd test-arm lint bench clean help
+
+help:            ## this text
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
+
+demo: $(VENV)/.demo    ## the main job on real input: convert, serve, update over the air, refuse, survive
+	$(BIN)/python -m examples.demo
+
+test: $(VENV)/.test    ## every test that needs no machine of its own
+	$(BIN)/python -m pytest -m "not machine" $(PYTEST_ARGS)
+
+test-systemd: $(VENV)/.test    ## real systemd in a container (root; installs Debian packages it needs)
+	PYTHON=$(abspath $(BIN)/python) tests/machines/test_systemd.sh
+
+test-arm: $(VENV)/.test    ## the agent and the fast tests on arm64 and armhf under emulation (root)
+	PYTHON=$(abspath $(BIN)/python) tests/machines/test_arm.sh
+
+lint: $(VENV)/.test    ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+bench: $(VENV)/.test    ## the figures of docs/figures.md, on this machine
+	$(BIN)/python -m benchmarks
+
+clean:           ## forget everything that was made here
+	rm -rf $(VENV) demo-out bench-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: on Debian, apt install python3-venv"; exit 1; }
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS),test]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,103 @@
+"""``edge-agent``: run the agent on a device, and talk to the one that runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_agent import __version__
+from edge_agent.errors import AgentUnreachable, ConfigError, EdgeError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 4
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, whole."""
+    parser = argparse.ArgumentParser(prog="edge-agent", description="Runs models on this device, and talks to the agent that does.")
+    parser.add_argument("--version", action="version", version=f"edge-agent {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the agent until told to stop")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="agent.toml")
+    run.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+
+    check = commands.add_parser("check", help="say everything wrong with a configuration, by key")
+    check.add_argument("--config", type=Path, required=True, metavar="FILE", help="agent.toml")
+    check.add_argument("--json", action="store_true", help="print problems as JSON")
+
+    _talking(commands, "status", "what the running agent does now")
+    _talking(commands, "models", "which models are installed and serve")
+    install = _talking(commands, "install", "install a bundle: tried, swapped in, watched, taken back if it does harm")
+    install.add_argument("bundle", type=Path, metavar="FILE", help="a .edgemodel bundle")
+    rollback = _talking(commands, "rollback", "go back to the version before")
+    rollback.add_argument("model", metavar="NAME")
+
+    bench = _talking(commands, "bench", "time a model: start, p50/p95/p99, memory (a file needs no running agent)")
+    bench.add_argument(
+        "model", nargs="+", metavar="NAME_OR_FILE", help="a model of the running agent, or a .onnx, .tflite or .edgemodel file"
+    )
+    bench.add_argument("--runs", type=_positive, default=200, help="timed runs of each model (default 200)")
+    bench.add_argument("--warmup", type=int, default=20, help="runs before timing starts (default 20)")
+    bench.add_argument("--threads", type=_positive, default=1, help="threads inside one inference (default 1)")
+    return parser
+
+
+def _talking(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    sub = commands.add_parser(name, help=text, description=text)
+    sub.add_argument("--config", type=Path, metavar="FILE", help="the agent's configuration, to find its socket")
+    sub.add_argument(
+        "--socket", type=Path, metavar="PATH", help="the agent's socket (default $EDGE_AGENT_SOCKET or /run/edge-agent/agent.sock)"
+    )
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    return sub
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status: 0 fine, 1 failed or refused, 2 bad usage or configuration, 4 no agent answers."""
+    args = build_parser().parse_args(argv)
+    try:
+        return _dispatch(args)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"edge-agent: {problem}", file=sys.stderr)
+        return EXIT_USAGE
+    except AgentUnreachable as error:
+        print(f"edge-agent: {error}", file=sys.stderr)
+        return EXIT_UNREACHABLE
+    except EdgeError as error:
+        print(f"edge-agent: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    # each command imports what it needs: the agent must not carry the client's modules, nor the client the agent's
+    if args.command == "run":
+        from edge_agent.run import run_agent
+
+        return run_agent(args.config, log_level=args.log_level)
+    if args.command == "check":
+        from edge_agent.check import check_config
+
+        return check_config(args.config, as_json=args.json)
+    from edge_agent import client
+
+    return client.COMMANDS[args.command](args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

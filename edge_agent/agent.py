@@ -1,0 +1,177 @@
+"""The control process: starts everything in the right order, keeps it running, ends it without leaving anything behind.
+
+Order matters. The models that are active serve first, before the broker is reached and before an interrupted update goes on:
+a device without a network, or in the middle of an update, answers all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent import __version__
+from edge_agent.clock import Clock
+from edge_agent.commands import CommandDesk
+from edge_agent.config import AgentConfig, PipelineConfig
+from edge_agent.errors import EdgeError
+from edge_agent.events import EventFan
+from edge_agent.factory import install_factory_models
+from edge_agent.inference.engine import Engine
+from edge_agent.notify import Notifier
+from edge_agent.results import ResultBoard, Settled
+from edge_agent.serving.local_server import LocalServer
+from edge_agent.telemetry.reporter import Reporter
+from edge_agent.transport.mqtt import MqttTransport
+from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.update.machine import State, UpdateCommand
+from edge_agent.update.store import FileStore
+from edge_agent.update.updater import Updater
+from edge_agent.values import Event
+
+IDLE_TICK_S = 1.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything the agent is made of, put together by ``assemble``. Only what the agent itself calls is here."""
+
+    config: AgentConfig
+    profile: str
+    clock: Clock
+    events: EventFan
+    store: FileStore
+    engine: Engine
+    updater: Updater
+    outbox: SqliteOutbox
+    reporter: Reporter
+    desk: CommandDesk
+    results: ResultBoard
+    transport: MqttTransport | None
+    local: LocalServer
+    notifier: Notifier
+    last_words: bytes
+    publish_status: Callable[[], None]
+
+
+class Agent:
+    """``start``, ``run`` until told to stop, ``stop``. ``rescue`` is called by the engine when a model crashes again and again."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._p = parts
+        self._halt = threading.Event()
+        self._running: set[str] = set()
+        self._pipelines_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Bring everything up. Raises EdgeError when the device can do nothing useful at all."""
+        p = self._p
+        p.store.recover()
+        install_factory_models(p.config.models, p.store, p.profile, self._event)
+        p.engine.start()
+        for model in p.config.models:
+            self._serve(model.name)
+        self.start_pipelines()
+        p.local.start()
+        p.reporter.start()
+        if p.transport is not None:
+            p.transport.start()
+        p.updater.start()
+        self._event("agent_started", "info", f"edge-agent {__version__} serves as {p.config.device.id} ({p.profile})")
+        p.notifier.ready()
+
+    def run(self) -> None:
+        """Feed the watchdog while inference makes progress, until :meth:`halt`."""
+        p = self._p
+        limit_s = p.notifier.watchdog_interval_s()
+        tick_s = min(IDLE_TICK_S, limit_s / 4) if limit_s else IDLE_TICK_S
+        while not self._halt.wait(tick_s):
+            stalled_s = p.engine.stalled_s()
+            if limit_s is None or stalled_s < limit_s / 2:
+                p.notifier.watchdog()
+            p.notifier.status(self._status_line(stalled_s))
+
+    def halt(self) -> None:
+        """Make :meth:`run` return; safe in a signal handler."""
+        self._halt.set()
+
+    def stop(self) -> None:
+        """End everything; an update in progress stays in the journal and goes on at the next start."""
+        p = self._p
+        p.notifier.stopping()
+        self._event("agent_stopping", "info", "told to stop")
+        p.local.stop()
+        p.updater.stop()
+        p.engine.stop(timeout_s=5.0)
+        p.reporter.stop()
+        if p.transport is not None:
+            p.transport.stop(last_words=p.last_words)
+        p.outbox.close()
+
+    def start_pipelines(self) -> None:
+        """Start every configured pipeline whose model serves and that does not run yet."""
+        with self._pipelines_lock:
+            serving = {m.name for m in self._p.engine.models()}
+            for pipeline in self._p.config.pipelines:
+                if pipeline.model in serving and pipeline.name not in self._running:
+                    self._start_pipeline(pipeline)
+
+    def rescue(self, model: str, digest: str) -> None:
+        """``digest`` crashes again and again: go back to the version before it, durably."""
+        record = self._p.updater.record()
+        if record.state not in (State.IDLE, State.BROKEN):
+            return  # the update that brought it is still watching, and will roll back by itself
+        previous = self._p.store.previous(model)
+        reason = f"{model} crashes again and again"
+        self._event("crash_loop", "error", reason, model=model, digest=digest, previous=previous)
+        if not previous or self._p.store.quarantined(previous):
+            return
+        self._p.store.quarantine(digest, reason)
+        version = self._p.store.manifest(previous).version
+        command = UpdateCommand(f"rescue-{digest[:12]}", model, version, source="store", digest=previous)
+        for refusal in self._p.updater.submit(command):
+            self._event("update_refused", "error", f"{model}: {refusal}")
+
+    def settle(self, command: UpdateCommand, status: str, reason: str, data: dict[str, object]) -> None:
+        """An update ended: tell whoever asked, and the fleet what is served now."""
+        self.start_pipelines()
+        if not self._p.results.settle(command.command_id, Settled(status, reason, data)):
+            self._p.desk.finish(command.command_id, status, reason, data)
+        self._p.publish_status()
+
+    def _serve(self, model: str) -> None:
+        """Serve the active version, or the one before it when that one cannot."""
+        p = self._p
+        active, previous = p.store.active(model), p.store.previous(model)
+        if not active:
+            self._event("model_missing", "warning", f"{model}: no version is installed; waiting for one", model=model)
+            return
+        try:
+            p.engine.serve(model)
+            return
+        except EdgeError as error:
+            self._event("model_failed", "error", f"{model}: the active version does not start: {error}", model=model, digest=active)
+        if not previous:
+            return
+        try:
+            p.store.quarantine(active, "does not start")
+            p.store.set_active(model, previous)
+            p.engine.serve(model)
+            self._event("model_fallback", "warning", f"{model}: the version before it serves", model=model, digest=previous)
+        except EdgeError as error:
+            self._event("model_failed", "error", f"{model}: neither version starts: {error}", model=model, digest=previous)
+
+    def _start_pipeline(self, pipeline: PipelineConfig) -> None:
+        try:
+            self._p.engine.add_pipeline(pipeline)
+            self._running.add(pipeline.name)
+        except EdgeError as error:
+            self._event("pipeline_failed", "error", f"{pipeline.name}: {error}", pipeline=pipeline.name)
+
+    def _status_line(self, stalled_s: float) -> str:
+        models = ", ".join(f"{m.name}@{m.version} {m.state}" for m in self._p.engine.models()) or "no model"
+        stalled = f"; no progress for {stalled_s:.0f} s" if stalled_s >= 2 else ""
+        return f"{models}; {self._p.engine.progress()} windows{stalled}"
+
+    def _event(self, kind: str, level: str, message: str, **data: object) -> None:
+        self._p.events.report(Event(kind, level, message, self._p.clock.wall_ns(), data))

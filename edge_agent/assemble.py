@@ -1,0 +1,260 @@
+"""Puts an agent together: the one file that knows every adapter of the control process."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from firmware_hooks.choose import choose_reader
+from firmware_hooks.execute import run_hook
+
+from device_profiles.detect import detect
+from device_profiles.load import load_profile
+from device_profiles.schema import DeviceProfile, ProfileError
+from edge_agent import birth
+from edge_agent.agent import Agent, Parts
+from edge_agent.clock import Clock, SystemClock, iso_utc
+from edge_agent.commands import CommandDesk
+from edge_agent.config import AgentConfig
+from edge_agent.errors import ConfigError, Problem
+from edge_agent.events import EventFan
+from edge_agent.inference.engine import Engine
+from edge_agent.notify import Notifier
+from edge_agent.orders import Orders
+from edge_agent.protocol.codec import encode
+from edge_agent.protocol.messages import PredictionMessage
+from edge_agent.protocol.topics import Topics
+from edge_agent.results import ResultBoard
+from edge_agent.runtimes.choose import installed
+from edge_agent.serving.local_server import LocalServer
+from edge_agent.serving.local_socket import socket_path
+from edge_agent.telemetry.probe import Probe
+from edge_agent.telemetry.reporter import Reporter
+from edge_agent.transport.command_log import FileCommandLog
+from edge_agent.transport.mqtt import MqttTransport
+from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.update.fetch_client import SubprocessFetcher
+from edge_agent.update.journal import FileJournal
+from edge_agent.update.store import FileStore
+from edge_agent.update.updater import Updater
+from edge_agent.values import Prediction
+
+HOOK_TIMEOUT_S = 30.0
+MIB = 1 << 20
+
+Publish = Callable[[str, str, Prediction], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each thing lives under the state folder."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "update" / "journal.json"
+
+    @property
+    def trust(self) -> Path:
+        return self.root / "update" / "trust"
+
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox.sqlite"
+
+    @property
+    def commands(self) -> Path:
+        return self.root / "commands.json"
+
+    def make(self) -> None:
+        """Create the folders. Raises ConfigError when the state folder cannot be written."""
+        try:
+            for folder in (self.root, self.store, self.journal.parent, self.trust):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise ConfigError([Problem("device.state_dir", f"{error.filename}: {error.strerror}")]) from None
+
+
+def choose_profile(name: str) -> DeviceProfile:
+    """The named profile, or the one of the board this runs on for ``auto``. Raises ConfigError."""
+    try:
+        return load_profile(detect().profile if name == "auto" else name)
+    except ProfileError as error:
+        raise ConfigError([Problem("device.profile", str(error))]) from None
+
+
+def assemble(config: AgentConfig) -> Agent:
+    """An agent ready to start. Raises ConfigError for what only the machine can tell (folders, profile)."""
+    clock = SystemClock()
+    profile = choose_profile(config.device.profile)
+    places = Places(config.device.state_dir)
+    places.make()
+    _make_runtime_dir(config.device.runtime_dir)
+    events = EventFan(logging.getLogger("edge_agent"))
+    topics = Topics(config.device.id, config.mqtt.prefix)
+    outbox = SqliteOutbox(places.outbox, quota_mib=config.mqtt.outbox_mib, clock=clock, report=events.report)
+    store = FileStore(places.store)
+    publish = _publisher(config, topics, outbox, clock)
+    rescue: list[Agent] = []
+    engine = Engine(
+        store=store,
+        clock=clock,
+        report=events.report,
+        config=config.engine,
+        runtimes=tuple(installed()),
+        publish=publish,
+        on_crash_loop=lambda model, digest: rescue[0].rescue(model, digest),
+    )
+    probe = Probe(board=choose_reader(profile), clock=clock)
+    reporter = Reporter(
+        device=config.device.id,
+        interval_s=config.telemetry.interval_s,
+        engine=engine,
+        probe=probe,
+        outbox=outbox,
+        topics=topics,
+        clock=clock,
+        state_dir=config.device.state_dir,
+    )
+    if config.mqtt.host:
+        events.subscribe(reporter.events)
+    fetcher = SubprocessFetcher(
+        store_root=places.store,
+        metadata_dir=places.trust,
+        repository=config.updates.repository,
+        trusted_root=config.updates.trusted_root,
+        max_bytes=config.updates.max_bundle_mib * MIB,
+        profile=profile.name,
+        timeout_s=config.updates.fetch_timeout_s,
+    )
+    updater = Updater(
+        journal=FileJournal(places.journal),
+        store=store,
+        fetcher=fetcher,
+        host=engine,
+        clock=clock,
+        report=events.report,
+        hooks=lambda event, env: run_hook(config.updates.hooks_dir, event, env, timeout_s=HOOK_TIMEOUT_S),
+        on_result=lambda command, status, reason, data: rescue[0].settle(command, status, reason, dict(data)),
+        watch_s=config.updates.watch_s,
+    )
+    boot = uuid.uuid4().hex[:12]
+
+    def status() -> bytes:
+        return encode(
+            birth.birth(
+                config,
+                profile=profile.name,
+                boot=boot,
+                runtimes=installed(),
+                models=engine.models(),
+                update=updater.record(),
+                t=iso_utc(clock.wall_ns()),
+            )
+        )
+
+    desk = CommandDesk(device=config.device.id, topics=topics, log=FileCommandLog(places.commands), outbox=outbox, clock=clock)
+    will = encode(birth.last_will(config.device.id))
+    transport = _transport(config, topics, outbox, clock, events, desk, will, status)
+    parts = Parts(
+        config=config,
+        profile=profile.name,
+        clock=clock,
+        events=events,
+        store=store,
+        engine=engine,
+        updater=updater,
+        outbox=outbox,
+        reporter=reporter,
+        desk=desk,
+        results=ResultBoard(),
+        transport=transport,
+        local=LocalServer(socket_path(config.device.runtime_dir)),
+        notifier=Notifier.from_environment(),
+        last_words=will,
+        publish_status=lambda: outbox.put(topics.status, status(), keep=1, retain=True) if transport else None,
+    )
+    orders = Orders(parts)
+    desk.handle({"ping": orders.on_ping, "models": orders.on_models, "deploy": orders.on_deploy, "rollback": orders.on_rollback})
+    parts.local.handle(
+        {
+            "status": orders.call_status,
+            "models": orders.call_models,
+            "install": orders.call_install,
+            "rollback": orders.call_rollback,
+        }
+    )
+    agent = Agent(parts)
+    rescue.append(agent)
+    return agent
+
+
+def _make_runtime_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    except OSError as error:
+        raise ConfigError([Problem("device.runtime_dir", f"{folder}: {error.strerror}")]) from None
+
+
+def _publisher(config: AgentConfig, topics: Topics, outbox: SqliteOutbox, clock: Clock) -> Publish:
+    def publish(pipeline: str, suffix: str, prediction: Prediction) -> None:
+        age_ns = clock.monotonic_ns() - prediction.t_ns
+        message = PredictionMessage(
+            device=config.device.id,
+            pipeline=pipeline,
+            model=prediction.model,
+            version=prediction.version,
+            window_seq=prediction.window_seq,
+            first_seq=prediction.first_seq,
+            last_seq=prediction.last_seq,
+            t=iso_utc(clock.wall_ns() - age_ns),
+            label=prediction.label,
+            score=prediction.score,
+            scores=prediction.scores,
+            infer_us=prediction.times.infer_us,
+            total_us=prediction.times.total_us,
+        )
+        outbox.put(topics.predictions(suffix), encode(message))
+
+    return publish
+
+
+def _transport(
+    config: AgentConfig,
+    topics: Topics,
+    outbox: SqliteOutbox,
+    clock: Clock,
+    events: EventFan,
+    desk: CommandDesk,
+    will: bytes,
+    status: Callable[[], bytes],
+) -> MqttTransport | None:
+    """The broker connection with the command topics subscribed, or ``None`` when no broker is configured."""
+    if not config.mqtt.host:
+        return None
+
+    def greet() -> list[tuple[str, bytes, bool]]:
+        desk.reconnected()
+        return [(topics.status, status(), True)]
+
+    transport = MqttTransport(
+        config.mqtt,
+        client_id=f"edge-{config.device.id}",
+        outbox=outbox,
+        will_topic=topics.status,
+        will_payload=will,
+        birth=greet,
+        clock=clock,
+        report=events.report,
+    )
+    transport.subscribe(topics.command, desk.receive)
+    transport.subscribe(topics.ack, desk.receive)
+    return transport

@@ -1,0 +1,84 @@
+"""``edge-agent check``: everything wrong with a configuration, before the device finds out in the cabinet."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from edge_agent.assemble import choose_profile
+from edge_agent.bundle.archive import read_manifest
+from edge_agent.config import AgentConfig
+from edge_agent.config_file import load_config
+from edge_agent.errors import BundleError, ConfigError, Problem
+from edge_agent.runtimes.choose import installed
+
+
+def check_config(path: Path, *, as_json: bool) -> int:
+    """Print the verdict; returns 0 when the agent would start with this file, else 2."""
+    try:
+        config = load_config(path)
+        problems = _check_machine(config)
+    except ConfigError as error:
+        problems = list(error.problems)
+    if as_json:
+        print(json.dumps({"ok": not problems, "problems": [{"where": p.where, "what": p.what} for p in problems]}))
+    elif problems:
+        for problem in problems:
+            print(f"{path}: {problem}")
+        print(f"{path}: {len(problems)} problem{'s' if len(problems) != 1 else ''}")
+    else:
+        print(f"{path}: fine ({len(config.models)} models, {len(config.pipelines)} pipelines)")
+    return 2 if problems else 0
+
+
+def _check_machine(config: AgentConfig) -> list[Problem]:
+    """What only this machine can tell: files that are missing, folders that cannot be written, an unknown profile."""
+    problems: list[Problem] = []
+    try:
+        choose_profile(config.device.profile)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    files = {
+        "mqtt.password_file": config.mqtt.password_file,
+        "mqtt.tls_ca": config.mqtt.tls_ca,
+        "mqtt.tls_cert": config.mqtt.tls_cert,
+        "mqtt.tls_key": config.mqtt.tls_key,
+        "updates.trusted_root": config.updates.trusted_root,
+    }
+    for key, file in files.items():
+        if file is not None and not os.access(file, os.R_OK):
+            problems.append(Problem(key, f"{file} is missing or not readable"))
+    for i, pipeline in enumerate(config.pipelines):
+        source = pipeline.source
+        if source.kind == "replay" and not os.access(str(source.options.get("path", "")), os.R_OK):
+            problems.append(Problem(f"pipelines[{i}].source.path", f"{source.options.get('path')} is missing or not readable"))
+    problems.extend(_check_bundles(config))
+    for key, folder in (("device.state_dir", config.device.state_dir), ("device.runtime_dir", config.device.runtime_dir)):
+        standing = next(p for p in (folder, *folder.parents) if p.exists())
+        if not standing.is_dir() or not os.access(standing, os.W_OK):
+            problems.append(Problem(key, f"{folder} cannot be written by this user"))
+    return problems
+
+
+def _check_bundles(config: AgentConfig) -> list[Problem]:
+    problems: list[Problem] = []
+    runtimes = installed()
+    for i, model in enumerate(config.models):
+        if model.bundle is None:
+            continue
+        where = f"models[{i}].bundle"
+        try:
+            manifest = read_manifest(model.bundle)
+        except BundleError as error:
+            problems.append(Problem(where, str(error)))
+            continue
+        except OSError as error:
+            problems.append(Problem(where, f"{model.bundle}: {error.strerror}"))
+            continue
+        if manifest.name != model.name:
+            problems.append(Problem(where, f"is a bundle of {manifest.name!r}, not of {model.name!r}"))
+        if manifest.runtime.name not in runtimes:
+            extra = manifest.runtime.name
+            problems.append(Problem(where, f"needs the {extra} runtime: pip install 'edge-runtime[{extra}]'"))
+    return problems

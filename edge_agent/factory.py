@@ -1,0 +1,35 @@
+"""The models a device is born with: installed into the store when it has none of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edge_agent.config import ModelConfig
+from edge_agent.errors import BundleError, EdgeError
+from edge_agent.update.store import FileStore
+
+Say = Callable[..., Any]
+
+
+def install_factory_models(models: Sequence[ModelConfig], store: FileStore, profile: str, say: Say) -> None:
+    """Adopt, unpack and activate each configured bundle whose model has no active version yet.
+
+    A bundle that cannot be used is an event, not the end: the other models still serve.
+    """
+    for model in models:
+        if model.bundle is None or store.active(model.name):
+            continue
+        try:
+            digest = store.adopt(model.bundle)
+            manifest = store.unpack(digest)
+            if manifest.name != model.name:
+                raise BundleError(f"{model.bundle}: is a bundle of {manifest.name!r}, but [[models]] calls it {model.name!r}")
+            if manifest.requires.profiles and profile not in manifest.requires.profiles:
+                raise BundleError(f"{model.bundle}: made for {', '.join(manifest.requires.profiles)}, this device is {profile}")
+            store.set_active(model.name, digest)
+            say(
+                "model_installed", "info", f"{model.name}@{manifest.version} installed from {model.bundle}", model=model.name, digest=digest
+            )
+        except EdgeError as error:
+            say("model_failed", "error", f"{model.name}: {error}", model=model.name)

@@ -1,0 +1,1 @@
+"""Examples; each folder says what it shows."""
