@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -18,7 +19,6 @@ class Ledger:
     by_version: dict[str, int]
     correct: int
     labelled: int
-    last_t_ns: int
     slowest_gap_ms: float
 
 
@@ -27,8 +27,8 @@ def read_ledger(path: Path) -> Ledger:
     lines = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
     seen = Counter(int(line["first_seq"]) for line in lines)
     last = max(seen, default=-1)
-    times = [int(line["t_ns"]) for line in lines]
-    gaps = [(b - a) / 1e6 for a, b in zip(times, times[1:], strict=False)]
+    answered_ns = [int(line["t_ns"]) + int(line["times"]["total_us"] * 1e3) for line in lines]
+    gaps = [(b - a) / 1e6 for a, b in pairwise(answered_ns)]
     labelled = [line for line in lines if line.get("expected") is not None]
     return Ledger(
         answered=len(lines),
@@ -37,6 +37,5 @@ def read_ledger(path: Path) -> Ledger:
         by_version=dict(Counter(str(line["version"]) for line in lines)),
         correct=sum(str(line["expected"]) == line["label"] for line in labelled),
         labelled=len(labelled),
-        last_t_ns=max(times, default=0),
         slowest_gap_ms=max(gaps, default=0.0),
     )
