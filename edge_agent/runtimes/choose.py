@@ -1,0 +1,104 @@
+"""Which runtime runs a model, and whether the installed one may."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+from edge_agent.bundle.manifest import Manifest, RuntimeRequirement
+from edge_agent.errors import ModelError, RuntimeMissing
+from edge_agent.ports import Runtime
+from edge_agent.runtimes import onnx, tflite
+
+EXTRAS = {"onnx": "edge-runtime[onnx]", "tflite": "edge-runtime[tflite]"}
+_BY_EXTENSION = {".onnx": "onnx", ".tflite": "tflite"}
+
+
+def load_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Runtime:
+    """The model of the unpacked bundle in ``folder``, loaded by the runtime its manifest asks for.
+
+    Raises :class:`RuntimeMissing` when that is absent, too old or excluded, :class:`ModelError` when it refuses the file or the model's
+    inputs are not those the manifest declares.
+    """
+    check_requirement(manifest.runtime)
+    runtime = _load(manifest.runtime.name, folder / manifest.model_file.path, threads)
+    _check_specs(manifest, runtime)
+    return runtime
+
+
+def load_model_file(path: Path, *, threads: int = 1) -> Runtime:
+    """The model in ``path``, by its extension. Raises :class:`ModelError`, :class:`RuntimeMissing`."""
+    name = _BY_EXTENSION.get(path.suffix.lower())
+    if name is None:
+        raise ModelError(f"{path.name}: unknown kind of model {path.suffix!r}; {' and '.join(_BY_EXTENSION)} can be loaded")
+    return _load(name, path, threads)
+
+
+def installed() -> dict[str, str]:
+    """Versions of the installed runtimes by the manifest's words (``onnx``, ``tflite``), without importing them."""
+    found = {"onnx": onnx.onnx_version(), "tflite": tflite.tflite_version()}
+    return {name: library[1] for name, library in found.items() if library is not None}
+
+
+def preimport(names: tuple[str, ...]) -> None:
+    """Imports the libraries of these runtimes (and numpy), so that processes forked later need not; absent ones are passed over."""
+    for name in names:
+        try:
+            _import(name)
+        except RuntimeMissing:
+            continue
+
+
+def check_requirement(requirement: RuntimeRequirement) -> None:
+    """Raises :class:`RuntimeMissing` unless the installed runtime satisfies ``requirement``.
+
+    Versions are those of whichever library is installed; what it computes is for the golden inputs to judge.
+    """
+    version = installed().get(requirement.name)
+    if version is None:
+        raise RuntimeMissing(f"the model needs {requirement.name}, which is not installed: pip install '{EXTRAS[requirement.name]}'")
+    if requirement.minimum and version_key(version) < version_key(requirement.minimum):
+        raise RuntimeMissing(
+            f"the model needs {requirement.name} {requirement.minimum} or newer, {version} is installed: "
+            f"pip install -U '{EXTRAS[requirement.name]}'"
+        )
+    if version in requirement.excluded:
+        raise RuntimeMissing(f"the model must not run on {requirement.name} {version}, which is installed: install another version")
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version, for comparing: ``1.24.0rc1`` gives (1, 24). Trailing zeros do not count."""
+    leading = re.match(r"\d+(?:\.\d+)*", version)
+    numbers = [int(part) for part in leading[0].split(".")] if leading else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _load(name: str, path: Path, threads: int) -> Runtime:
+    if name == "onnx":
+        return onnx.OnnxRuntime(path, threads=threads)
+    return tflite.TfliteRuntime(path, threads=threads)
+
+
+def _import(name: str) -> None:
+    if name == "onnx":
+        onnx.import_onnxruntime()
+    elif name == "tflite":
+        tflite.import_interpreter()
+    importlib.import_module("numpy")
+
+
+def _check_specs(manifest: Manifest, runtime: Runtime) -> None:
+    """The manifest's tensors must be the model's, else preprocessing would prepare the wrong arrays."""
+    for what, declared, actual in (("input", manifest.inputs, runtime.inputs), ("output", manifest.outputs, runtime.outputs)):
+        there = {spec.name: spec for spec in actual}
+        for spec in declared:
+            real = there.get(spec.name)
+            if real is None:
+                raise ModelError(f"{what} {spec.name}: the manifest names it, the model has {', '.join(there)}")
+            if real.dtype != spec.dtype or len(real.shape) != len(spec.shape):
+                raise ModelError(f"{what} {spec.name}: the manifest says {spec.dtype} {spec.shape}, the model {real.dtype} {real.shape}")
+        if what == "input" and len(there) != len(declared):
+            raise ModelError(f"the model has inputs {', '.join(there)}, the manifest names {len(declared)}")

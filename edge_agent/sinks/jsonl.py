@@ -1,0 +1,113 @@
+"""Predictions to a file, one JSON object a line, with rotation by size."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edge_agent.errors import SinkError
+from edge_agent.values import Prediction
+
+_TAIL_BYTES = 1 << 16
+
+
+def open_sink(name: str, options: Mapping[str, Any], publish: object = None) -> JsonlSink:
+    """A file sink as the checked ``options`` say: path, rotate_mib (16; 0: never), keep (4 older files)."""
+    return JsonlSink(name, Path(options["path"]), int(float(options.get("rotate_mib", 16)) * 1024 * 1024), int(options.get("keep", 4)))
+
+
+class JsonlSink:
+    """Appends whole lines: a line is in the file completely or not at all, after a full disk and after a crash too.
+
+    Each line is one ``write``, so it survives the death of this process; it is not synced, so a power cut may cost the last seconds.
+    When the file has reached ``rotate_bytes`` it becomes ``.1``, the old ``.1`` becomes ``.2``, and so on up to ``keep``.
+    The file is opened at the first line. Errors are :class:`SinkError`; the next line tries again.
+    """
+
+    def __init__(self, name: str, path: Path, rotate_bytes: int, keep: int) -> None:
+        self.name = name
+        self._path, self._rotate_bytes, self._keep = path, rotate_bytes, keep
+        self._handle = -1
+        self._size = 0
+
+    def emit(self, prediction: Prediction) -> None:
+        line = to_line(prediction)
+        try:
+            if self._handle < 0:
+                self._open()
+            self._append(line)
+            if self._rotate_bytes and self._size >= self._rotate_bytes:
+                self._rotate()
+        except OSError as error:
+            self.close()
+            raise SinkError(f"sink {self.name}: {self._path}: cannot be written ({error.strerror})") from error
+
+    def flush(self) -> None:
+        """Nothing is held back: every line was written when :meth:`emit` returned."""
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = _cut_torn_line(self._handle)
+
+    def _append(self, line: bytes) -> None:
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._handle, line[written:])
+        except OSError:
+            if written:  # the disk filled up in the middle of the line
+                os.ftruncate(self._handle, self._size)
+            raise
+        self._size += len(line)
+
+    def _rotate(self) -> None:
+        self.close()
+        for number in range(self._keep - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def to_line(prediction: Prediction) -> bytes:
+    """The prediction as one line of JSON (RFC 8259: numbers that are not finite become null)."""
+    tree = asdict(prediction)
+    return json.dumps(_finite(tree), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _cut_torn_line(handle: int) -> int:
+    """Ends the file after its last whole line, and returns its size. A process that died while writing leaves half a line."""
+    size = os.fstat(handle).st_size
+    start = max(0, size - _TAIL_BYTES)
+    tail = os.pread(handle, size - start, start)
+    if not tail or tail.endswith(b"\n"):
+        return size
+    end = tail.rfind(b"\n") + 1
+    if end == 0 and start > 0:  # no line of ours is that long: leave a stranger's file as it is
+        return size
+    os.ftruncate(handle, start + end)
+    return start + end

@@ -1,0 +1,139 @@
+"""Replays recorded samples as a sensor would give them: at a rate, once or in a loop.
+
+``.npz``: array ``x`` (n, ...), each sample flattened, and optionally whole-number labels ``y`` (n,). ``.csv``: numbers with commas
+between, one sample a line, a header line is allowed. ``.jsonl``: one JSON value a line. Labels: see ``framing``. Text files are read line by
+line, so a recording may be larger than RAM.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.errors import SourceEnded, SourceError
+from edge_agent.sources.framing import Reading, choose_framing, read_csv
+from edge_agent.values import Sample
+
+_MAX_LINE_BYTES = 1 << 24
+
+
+def open_source(name: str, options: Mapping[str, Any], inbox: object = None, *, clock: Clock | None = None) -> ReplaySource:
+    """A replay as the checked ``options`` say: path, rate_hz (0: as fast as read), loop, limit (0: none). Not yet opened."""
+    return ReplaySource(
+        name,
+        Path(options["path"]),
+        rate_hz=float(options.get("rate_hz", 0.0)),
+        loop=bool(options.get("loop", False)),
+        limit=int(options.get("limit", 0)),
+        clock=clock or SystemClock(),
+    )
+
+
+class ReplaySource:
+    """A recording that plays against the monotonic clock.
+
+    Sample n is due at start + n / rate, whatever happened to those before it, so the rate does not drift and a reader that was late
+    catches up. A sample's time is when it was due: what the reader was late by shows as waiting, as it would with a real sensor.
+    """
+
+    def __init__(self, name: str, path: Path, *, rate_hz: float, loop: bool, limit: int, clock: Clock) -> None:
+        self.name = name
+        self.garbage = 0  # lines that held no sample
+        self._path, self._loop, self._limit, self._clock = path, loop, limit, clock
+        self._period_ns = round(1e9 / rate_hz) if rate_hz > 0 else 0
+        self._readings: Iterator[Reading] | None = None
+        self._next: Reading | None = None
+        self._seq = 0
+        self._start_ns = 0
+        self._start_seq = 0
+        self._woken = Event()
+
+    def open(self) -> None:
+        """Starts the schedule now; a replay opened again goes on where it was."""
+        if not self._path.is_file():
+            raise SourceError(f"source {self.name}: {self._path}: there is no such file")
+        self._woken.clear()
+        self._start_ns, self._start_seq = self._clock.monotonic_ns(), self._seq
+
+    def read(self, timeout_s: float) -> Sample | None:
+        if self._limit and self._seq >= self._limit:
+            raise SourceEnded(f"source {self.name}: the limit of {self._limit} samples is reached")
+        if self._next is None:
+            self._next = self._following()
+        due_ns = self._start_ns + (self._seq - self._start_seq) * self._period_ns
+        now_ns = self._clock.monotonic_ns()
+        if self._period_ns and due_ns > now_ns:
+            self._woken.wait(min((due_ns - now_ns) / 1e9, timeout_s))
+            if self._clock.monotonic_ns() < due_ns:
+                return None
+        reading, self._next = self._next, None
+        sample = Sample(self.name, self._seq, due_ns if self._period_ns else now_ns, reading.values, reading.label)
+        self._seq += 1
+        return sample
+
+    def close(self) -> None:
+        self._woken.set()
+
+    def _following(self) -> Reading:
+        """The next reading, from the beginning again when looping."""
+        for _ in range(2):
+            fresh = self._readings is None
+            if self._readings is None:
+                self._readings = self._play()
+            reading = next(self._readings, None)
+            if reading is not None:
+                return reading
+            if fresh:
+                self._readings = None
+                raise SourceError(f"source {self.name}: {self._path}: holds no samples")
+            if not self._loop:
+                raise SourceEnded(f"source {self.name}: {self._path} was played to its end")
+            self._readings = None
+        raise SourceError(f"source {self.name}: {self._path}: holds no samples")
+
+    def _play(self) -> Iterator[Reading]:
+        try:
+            yield from self._arrays() if self._path.suffix.lower() == ".npz" else self._lines()
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SourceError(f"source {self.name}: {self._path}: cannot be read ({error})") from error
+
+    def _arrays(self) -> Iterator[Reading]:
+        import numpy as np
+
+        with np.load(self._path, allow_pickle=False) as archive:
+            x = archive["x"]
+            labels = archive["y"] if "y" in archive.files else None
+        if x.ndim < 1 or x.dtype.kind not in "biuf":
+            raise ValueError(f"array x has type {x.dtype} and {x.ndim} axes; numbers with samples along the first are needed")
+        if labels is not None and (labels.shape != (len(x),) or labels.dtype.kind not in "iu"):
+            raise ValueError(f"array y has type {labels.dtype} and shape {labels.shape}; whole numbers ({len(x)},) are needed")
+        rows = x.reshape(len(x), -1) if len(x) else x
+        for index in range(len(x)):
+            yield Reading(rows[index], None if labels is None else int(labels[index]))
+
+    def _lines(self) -> Iterator[Reading]:
+        with self._path.open("rb") as file:
+            framing = choose_framing("json")
+            if self._path.suffix.lower() == ".csv":
+                fields = self._header(file)
+                framing = choose_framing("csv", fields)
+            while line := file.readline(_MAX_LINE_BYTES):
+                if not line.strip():
+                    continue
+                reading = framing(line.strip())
+                if reading is None:
+                    self.garbage += 1
+                else:
+                    yield reading
+
+    def _header(self, file: Any) -> tuple[str, ...]:
+        """Names of the columns when the first line is not numbers; the file stands where the samples begin."""
+        line = file.readline(_MAX_LINE_BYTES)
+        if read_csv(line.strip()) is not None:
+            file.seek(0)
+            return ()
+        return tuple(word.strip().strip('"') for word in line.decode("utf-8", "replace").split(","))
