@@ -1,0 +1,145 @@
+"""What a configuration file may say, and how it is told off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.__main__ import main
+from edge_agent.config_file import load_config
+from edge_agent.config_reader import parse
+from edge_agent.errors import ConfigError
+
+GOOD = """
+[device]
+id = "press-1"
+profile = "rpi4"
+state_dir = "state"
+labels = { site = "hall-2" }
+
+[mqtt]
+host = "127.0.0.1"
+
+[[models]]
+name = "digits"
+
+[[pipelines]]
+name = "camera"
+model = "digits"
+[pipelines.source]
+kind = "replay"
+path = "data.npz"
+rate_hz = 10
+[[pipelines.sinks]]
+kind = "jsonl"
+path = "out.jsonl"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(tmp_path: Path, text: str) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, text))
+    return {p.where: p.what for p in caught.value.problems}
+
+
+def test_a_good_file_is_read_with_paths_relative_to_it(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, GOOD))
+    assert config.device.id == "press-1"
+    assert config.device.state_dir == tmp_path / "state"
+    assert config.pipelines[0].source.options["path"] == str(tmp_path / "data.npz")
+    assert config.pipelines[0].queue == 1024
+
+
+def test_every_problem_is_named_by_key_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace('id = "press-1"', 'id = "press 1/+"').replace('host = "127.0.0.1"', "prot = 1883\nport = 99999")
+    found = problems(tmp_path, text)
+    assert "device.id" in found
+    assert "mqtt.port" in found
+    assert "did you mean 'port'" in found["mqtt.prot"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('model = "digits"', 'model = "digit"', "pipelines[0].model"),
+        ('kind = "replay"', 'kind = "reply"', "pipelines[0].source.kind"),
+        ('[[pipelines.sinks]]\nkind = "jsonl"\npath = "out.jsonl"', "", "pipelines[0].sinks"),
+        ("rate_hz = 10", 'rate_hz = "fast"', "pipelines[0].source.rate_hz"),
+        ("rate_hz = 10", "rate_herz = 10", "pipelines[0].source.rate_herz"),
+        ('[[models]]\nname = "digits"', '[models]\nname = "digits"', "models"),
+        ('host = "127.0.0.1"', 'host = "h"\nusername = "u"', "mqtt.username"),
+        ('host = "127.0.0.1"', 'host = "h"\nprefix = "a/#"', "mqtt.prefix"),
+        ('[[models]]\nname = "digits"', '[[models]]\nname = "digits"\n[[models]]\nname = "digits"', "models[1].name"),
+        ("[mqtt]", "[updates]\nrepository = 'http://x'\n[mqtt]", "updates.trusted_root"),
+        ("[mqtt]", "[updates]\nrepository = 'ftp://x'\ntrusted_root = 'r'\n[mqtt]", "updates.repository"),
+        ("[mqtt]", "[telemetry]\ninterval_s = 0\n[mqtt]", "telemetry.interval_s"),
+        ("[mqtt]", "[engine]\ndeadline_ms = -1\n[mqtt]", "engine.deadline_ms"),
+        ("[device]", "[devise]", "device"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, where: str) -> None:
+    assert old in GOOD
+    assert where in problems(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_a_pipeline_with_mqtt_needs_a_broker(tmp_path: Path) -> None:
+    text = GOOD.replace('host = "127.0.0.1"', "").replace('kind = "jsonl"\npath = "out.jsonl"', 'kind = "mqtt"')
+    assert "mqtt.host" in problems(tmp_path, text)
+
+
+def test_not_toml_and_not_there_name_the_file(tmp_path: Path) -> None:
+    assert "is not TOML" in next(iter(problems(tmp_path, "[device").values()))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "absent.toml")
+
+
+json_trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["device", "pipelines", "id", "name", "kind", "source", "sinks", "path", "model", "host", "port"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["device", "mqtt", "updates", "telemetry", "engine", "models", "pipelines", "odd"]), json_trees, max_size=6
+    )
+)
+def test_any_tree_is_either_a_configuration_or_a_list_of_problems(tree: dict[str, object]) -> None:
+    try:
+        parse(tree, base=Path("/base"))
+    except ConfigError as error:
+        assert error.problems
+        assert all(p.where for p in error.problems)
+
+
+def test_check_prints_problems_and_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD.replace('profile = "rpi4"', 'profile = "rpi44"'))
+    assert main(["check", "--config", str(path), "--json"]) == 2
+    found = {p["where"]: p["what"] for p in json.loads(capsys.readouterr().out)["problems"]}
+    assert "rpi4" in found["device.profile"]
+    assert "data.npz" in found["pipelines[0].source.path"]
+
+
+def test_check_says_fine_with_exit_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data.npz").touch()
+    text = GOOD.replace('state_dir = "state"', f'state_dir = "state"\nruntime_dir = "{tmp_path}/run"')
+    assert main(["check", "--config", str(written(tmp_path, text))]) == 0
+    assert "fine" in capsys.readouterr().out
