@@ -62,11 +62,9 @@ def read_json(record: bytes, fields: tuple[str, ...] = ()) -> Reading | None:
     else:
         values, label = tree, None
     numbers = _numbers(values)
-    if (
-        numbers is None
-        or not (label is None or _is_whole(label))
-        or (fields and not isinstance(tree, dict) and len(numbers) != len(fields))
-    ):
+    if numbers is None or not (label is None or _is_whole(label)):
+        return None
+    if fields and len(numbers) != len([name for name in fields if name != LABEL]):
         return None
     return Reading(numbers, label)
 

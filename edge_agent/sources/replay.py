@@ -1,8 +1,8 @@
 """Replays recorded samples as a sensor would give them: at a rate, once or in a loop.
 
 ``.npz``: array ``x`` (n, ...), each sample flattened, and optionally whole-number labels ``y`` (n,). ``.csv``: numbers with commas
-between, one sample a line, a header line is allowed. ``.jsonl``: one JSON value a line. Labels: see ``framing``. Text files are read line by
-line, so a recording may be larger than RAM.
+between, one sample a line, a header line is allowed. ``.jsonl``: one JSON value a line. Labels: see ``framing``. Text files are read
+line by line, so a recording may be larger than RAM.
 """
 
 from __future__ import annotations
