@@ -20,8 +20,8 @@ _SEED = 20_200_101
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """One model measured. ``init_ms`` is loading, the runtime being imported already; the ``_us`` figures are single inferences after the warm-up; ``peak_rss_mib`` is of the
-    whole process so far, interpreter and runtime included. ``inputs`` says golden or random."""
+    """One model measured. ``init_ms`` is loading, the runtime being imported already; the ``_us`` figures are single inferences after the
+    warm-up; ``peak_rss_mib`` is of the whole process so far, interpreter and runtime included. ``inputs`` says golden or random."""
 
     file: str
     file_bytes: int

@@ -19,6 +19,7 @@ FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 RUNTIMES = ("onnx", "tflite")
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_RANK = 16
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -128,6 +129,7 @@ def from_json(data: bytes) -> Manifest:
         raise BundleError(f"{MANIFEST_NAME}: larger than {MAX_MANIFEST_BYTES} bytes")
     try:
         tree = json.loads(data)
+        json.dumps(tree, ensure_ascii=False).encode()  # a lone surrogate could be read but never written again
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{MANIFEST_NAME}: not JSON ({error})") from None
     reader = _Reader(tree)
@@ -136,6 +138,14 @@ def from_json(data: bytes) -> Manifest:
         raise BundleError("; ".join(f"{MANIFEST_NAME} {p}" for p in reader.problems))
     assert manifest is not None
     return manifest
+
+
+def _finite(value: float) -> float:
+    """``value`` as a float; infinity for a whole number no float can hold."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
 
 
 class _Reader:
@@ -183,6 +193,9 @@ class _Reader:
             self._bad("files", "names a path twice or names the manifest")
         if not manifest.inputs or not manifest.outputs:
             self._bad("inputs", "and outputs must each name at least one tensor")
+        for key, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+            if len({spec.name for spec in specs}) != len(specs):
+                self._bad(key, "names a tensor twice")
         known = {f.path: f for f in manifest.files}
         for i, case in enumerate(manifest.golden):
             for tensor in (*case.inputs, *case.outputs):
@@ -223,7 +236,7 @@ class _Reader:
         return text
 
     def _number(self, tree: Mapping[str, Any], key: str, default: float, where: str) -> float:
-        value = float(self._get(tree, key, (int, float), default, where))
+        value = _finite(self._get(tree, key, (int, float), default, where))
         if not 0 <= value < float("inf"):
             self._bad(f"{where}.{key}", "must be a finite number, 0 or more")
             return default
@@ -273,6 +286,9 @@ class _Reader:
 
     def _shape(self, node: Mapping[str, Any], where: str, *, free: bool) -> tuple[int | None, ...]:
         shape = self._list(node, "shape", where)
+        if len(shape) > MAX_RANK:
+            self._bad(f"{where}.shape", f"has {len(shape)} dimensions; at most {MAX_RANK} are allowed")
+            return ()
         for size in shape:
             whole = isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 1 << 31
             if not whole and not (free and size is None):
@@ -293,11 +309,11 @@ class _Reader:
             node = self._dict(value, where)
             scale = node.get("scale")
             zero = node.get("zero_point")
-            if scale is not None and not (isinstance(scale, (int, float)) and 0 < scale < float("inf")):
+            if scale is not None and not (isinstance(scale, (int, float)) and 0 < _finite(scale) < float("inf")):
                 self._bad(f"{where}.scale", "must be a positive number or null")
                 scale = None
-            if zero is not None and (not isinstance(zero, int) or isinstance(zero, bool)):
-                self._bad(f"{where}.zero_point", "must be a whole number or null")
+            if zero is not None and (not isinstance(zero, int) or isinstance(zero, bool) or abs(zero) > 1 << 31):
+                self._bad(f"{where}.zero_point", "must be a whole number of 32 bits or null")
                 zero = None
             specs.append(
                 TensorSpec(
