@@ -25,8 +25,7 @@ class Notifier:
         """Whether anyone listens."""
         return bool(self._address)
 
-    @property
-    def watchdog_s(self) -> float | None:
+    def watchdog_interval_s(self) -> float | None:
         """How long the manager waits for :meth:`watchdog` before it kills us; None when it does not wait."""
         return self._watchdog_s
 

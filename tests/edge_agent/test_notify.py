@@ -76,4 +76,4 @@ def test_a_manager_that_does_not_read_never_blocks(manager: socket.socket) -> No
 )
 def test_watchdog_interval(environment: dict[str, str], seconds: float | None) -> None:
     assert watchdog_interval_s(environment) == seconds
-    assert Notifier(environment).watchdog_s == seconds
+    assert Notifier(environment).watchdog_interval_s() == seconds
