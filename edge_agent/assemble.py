@@ -11,11 +11,9 @@ from pathlib import Path
 from firmware_hooks.choose import choose_reader
 from firmware_hooks.execute import run_hook
 
-from device_profiles.detect import detect
-from device_profiles.load import load_profile
-from device_profiles.schema import DeviceProfile, ProfileError
 from edge_agent import birth
 from edge_agent.agent import Agent, Parts
+from edge_agent.board import choose_profile
 from edge_agent.clock import Clock, SystemClock, iso_utc
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
@@ -81,14 +79,6 @@ class Places:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o750)
         except OSError as error:
             raise ConfigError([Problem("device.state_dir", f"{error.filename}: {error.strerror}")]) from None
-
-
-def choose_profile(name: str) -> DeviceProfile:
-    """The named profile, or the one of the board this runs on for ``auto``. Raises ConfigError."""
-    try:
-        return load_profile(detect().profile if name == "auto" else name)
-    except ProfileError as error:
-        raise ConfigError([Problem("device.profile", str(error))]) from None
 
 
 def assemble(config: AgentConfig) -> Agent:
@@ -164,6 +154,8 @@ def assemble(config: AgentConfig) -> Agent:
     desk = CommandDesk(device=config.device.id, topics=topics, log=FileCommandLog(places.commands), outbox=outbox, clock=clock)
     will = encode(birth.last_will(config.device.id))
     transport = _transport(config, topics, outbox, clock, events, desk, will, status)
+    if transport is not None:
+        _feed_sources(config, transport, engine)
     parts = Parts(
         config=config,
         profile=profile.name,
@@ -258,3 +250,11 @@ def _transport(
     transport.subscribe(topics.command, desk.receive)
     transport.subscribe(topics.ack, desk.receive)
     return transport
+
+
+def _feed_sources(config: AgentConfig, transport: MqttTransport, engine: Engine) -> None:
+    """Pipelines that listen to a topic get its messages through the control process, which holds the one connection."""
+    for pipeline in config.pipelines:
+        if pipeline.source.kind == "mqtt":
+            name = pipeline.name
+            transport.subscribe(str(pipeline.source.options["topic"]), lambda topic, payload, to=name: engine.deliver(to, topic, payload))

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from edge_agent.assemble import choose_profile
+from edge_agent.board import choose_profile
 from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
