@@ -50,19 +50,15 @@ def complaints(baseline: Baseline | None, now: HealthSample, elapsed_s: float, l
     return tuple(reasons)
 
 
-def watched_enough(baseline: Baseline | None, now: HealthSample, elapsed_s: float, watch_s: float, limits: Limits) -> bool:
-    """Whether probation is over: ``watch_s`` have passed and, where its predecessor was busy, the model has answered something."""
+def watched_enough(baseline: Baseline | None, now: HealthSample, elapsed_s: float, watch_s: float) -> bool:
+    """Whether probation is over: ``watch_s`` have passed and, where its predecessor was busy, the model has answered something.
+
+    A silent one is not passed but complained about, once its silence says something.
+    """
     if elapsed_s < watch_s:
         return False
     busy = baseline is not None and baseline.rate_hz > 0
-    return now.windows > 0 or not busy or elapsed_s >= _patience_s(baseline, watch_s, limits)
-
-
-def _patience_s(baseline: Baseline | None, watch_s: float, limits: Limits) -> float:
-    """How long to wait for the first window: until its silence would be a complaint."""
-    if baseline is None or baseline.rate_hz <= 0:
-        return watch_s
-    return max(watch_s, limits.silent_windows / baseline.rate_hz)
+    return now.windows > 0 or not busy
 
 
 def _errors(baseline: Baseline | None, now: HealthSample, limits: Limits) -> list[str]:

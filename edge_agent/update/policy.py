@@ -10,10 +10,13 @@ from edge_agent.update.machine import RESTING, UpdateCommand, UpdateRecord
 
 SOURCES = ("repository", "file", "store")
 
+REPORTED = "reported "
+"""What stands before the result of a record whose result was handed over; until then a finished update is still pending."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
-    """How a transfer that broke off is tried again: at most ``attempts`` times in all without a new byte, ``first_s`` growing to ``cap_s``."""
+    """How a broken transfer is tried again: ``attempts`` times without a new byte, with pauses growing from ``first_s`` to ``cap_s``."""
 
     attempts: int = 8
     first_s: float = 1.0
@@ -26,7 +29,7 @@ def admit(command: UpdateCommand, record: UpdateRecord, *, now_ns: int, quaranti
     ``record`` is the update in progress or the last one, ``now_ns`` wall time, ``quarantined`` why the digest it names is banned.
     """
     reasons = []
-    if record.state not in RESTING or record.command is not None:
+    if record.state not in RESTING or pending(record):
         other = record.command
         what = f" of {other.model} to {other.version} ({other.command_id})" if other else ""
         reasons.append(f"another update{what} is {record.state.value}; wait for it or cancel it")
@@ -37,6 +40,11 @@ def admit(command: UpdateCommand, record: UpdateRecord, *, now_ns: int, quaranti
     if quarantined:
         reasons.append(f"{command.model}@{command.version} ({command.digest[:12]}) is quarantined on this device: {quarantined}")
     return tuple(reasons)
+
+
+def pending(record: UpdateRecord) -> bool:
+    """Whether ``record`` is at rest with a result that nobody has been told yet."""
+    return record.state in RESTING and record.command is not None and not record.result.startswith(REPORTED)
 
 
 def expired(command: UpdateCommand, now_ns: int) -> bool:

@@ -78,8 +78,11 @@ class FileStore:
         names = (path.name[: -len(".json")] for path in self._active.glob("*.json"))
         return tuple(sorted(name for name in names if _MODEL.fullmatch(name)))
 
-    def set_active(self, model: str, digest: str) -> None:
-        """Durable when it returns; an empty ``digest`` removes the pointer. Raises :class:`StoreError` or :class:`StoreFull`."""
+    def set_active(self, model: str, digest: str, *, forget: str = "") -> None:
+        """Durable when it returns; an empty ``digest`` removes the pointer, ``forget`` shall not become ``previous``.
+
+        Raises :class:`StoreError` or :class:`StoreFull`.
+        """
         path = self._pointer_path(model)
         if not digest:
             try:
@@ -95,8 +98,7 @@ class FileStore:
             active, history = "", []  # a damaged pointer has nothing to remember; it is replaced
         if digest == active:
             return
-        bad = self._quarantined()
-        before = [d for d in ([active] if active else []) + history if d != digest and d not in bad]
+        before = [d for d in ([active] if active else []) + history if d not in (digest, forget)]
         tree = {"active": digest, "history": list(dict.fromkeys(before))[:HISTORY]}
         write_durable(path, json.dumps(tree).encode())
 
