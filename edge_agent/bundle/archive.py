@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -218,10 +219,13 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     """The bundle open for reading; a bundle that cannot be read is a BundleError."""
     with _named(path.name):
         try:
-            file = path.open("rb")
+            # Not blocking: opening a named pipe would wait for a writer that never comes.
+            file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")  # noqa: PTH123, SIM115
         except OSError as error:
             raise BundleError(f"cannot be opened ({error.strerror})") from None
         with file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BundleError("is not a regular file")
             try:
                 yield file
             except OSError as error:

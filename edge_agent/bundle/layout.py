@@ -87,7 +87,8 @@ def _end_record(file: BinaryIO, size_bytes: int) -> tuple[int, int, int]:
     magic, disk, directory_disk, here, count, directory_bytes, directory_offset, comment = _END.unpack(tail)
     if magic != _END_MAGIC or comment:
         span = min(size_bytes, _END.size + _MAX_COMMENT)
-        if _END_MAGIC in _exactly(file, size_bytes - span, span):
+        found = _exactly(file, size_bytes - span, span).rfind(_END_MAGIC)
+        if 0 <= found <= span - _END.size:
             raise BundleError("has a ZIP comment or bytes after its end")
         raise BundleError("is not a bundle (no ZIP end record), or is truncated")
     if disk or directory_disk or here != count:

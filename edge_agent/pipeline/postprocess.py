@@ -46,9 +46,10 @@ def compile_postprocess(steps: tuple[Step, ...], outputs: tuple[TensorSpec, ...]
         array = arrays.get(name)
         if array is None:
             raise ModelError(f"output {name}: missing, the model gave {', '.join(arrays) or 'nothing'}")
-        scores = real(array).ravel()
-        for transform in transforms:
-            scores = transform(scores)
+        with np.errstate(all="ignore"):
+            scores = real(array).ravel()
+            for transform in transforms:
+                scores = transform(scores)
         return _verdict(scores, labels, decide, at)
 
     return postprocess
@@ -98,9 +99,8 @@ POSTPROCESS_OPS = ("output", "dequantize", "softmax", "sigmoid", "argmax", "topk
 
 
 def _softmax(x: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        power = np.exp(x - np.max(x, initial=-np.inf))
-        return power / power.sum()
+    power = np.exp(x - np.max(x, initial=-np.inf))
+    return power / power.sum()
 
 
 def _sigmoid(x: Any) -> Any:
@@ -112,7 +112,7 @@ def _sigmoid(x: Any) -> Any:
 def _topk(k: int) -> Transform:
     def keep(x: Any) -> Any:
         best = np.argsort(-x, kind="stable")[:k]
-        kept = np.zeros_like(x)
+        kept = np.where(np.isnan(x), x, 0.0)  # what is not a number stays so, else it would be lost that nothing can win
         kept[best] = x[best]
         return kept
 

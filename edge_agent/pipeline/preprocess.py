@@ -37,7 +37,8 @@ def compile_preprocess(steps: tuple[Step, ...], inputs: tuple[TensorSpec, ...]) 
     plans = [(spec.name, chains[spec.name], _finisher(spec)) for spec in inputs]
 
     def preprocess(values: Any) -> dict[str, Any]:
-        return {name: finish(_through(chain, values)) for name, chain, finish in plans}
+        with np.errstate(all="ignore"):  # infinities and NaN are the sensor's business, not worth a warning a window
+            return {name: finish(_through(chain, values)) for name, chain, finish in plans}
 
     return preprocess
 

@@ -1,0 +1,89 @@
+"""Windows from samples: lengths, hops, gaps, and samples that do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.pipeline.window import Windower
+from edge_agent.values import Sample, Window
+
+
+def sample(seq: int, *values: float, label: int | None = None) -> Sample:
+    return Sample("s", seq, 1000 * seq, values or (float(seq), -float(seq)), label)
+
+
+def feed(windower: Windower, *seqs: int) -> list[Window]:
+    return [window for seq in seqs if (window := windower.push(sample(seq)))]
+
+
+def test_one_sample_windows_pass_everything_through() -> None:
+    windower = Windower(1, 1)
+    window = windower.push(sample(7, 1.0, 2.0, label=3))
+    assert window is not None
+    assert (window.source, window.seq, window.first_seq, window.last_seq) == ("s", 0, 7, 7)
+    assert (window.start_ns, window.end_ns, window.gaps, window.label) == (7000, 7000, 0, 3)
+    assert window.values.shape == (1, 2) and window.values.dtype == np.float32
+
+
+@given(length=st.integers(1, 9), hop=st.integers(1, 12), count=st.integers(0, 60))
+def test_windows_start_every_hop_and_hold_length_samples(length: int, hop: int, count: int) -> None:
+    windows = feed(Windower(length, hop), *range(count))
+    starts = [start for start in range(0, count, hop) if start + length <= count]
+    assert [window.first_seq for window in windows] == starts
+    for number, window in enumerate(windows):
+        expected = np.arange(window.first_seq, window.first_seq + length, dtype=np.float32)
+        assert np.array_equal(window.values, np.stack([expected, -expected], axis=1))
+        assert (window.seq, window.last_seq, window.gaps) == (number, window.first_seq + length - 1, 0)
+        assert (window.start_ns, window.end_ns) == (1000 * window.first_seq, 1000 * window.last_seq)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=40), st.integers(1, 6), st.integers(1, 6))
+def test_gaps_are_the_sample_numbers_missing_inside(steps: list[int], length: int, hop: int) -> None:
+    seqs = np.cumsum(steps).tolist()
+    for window in feed(Windower(length, hop), *seqs):
+        inside = [seq for seq in seqs if window.first_seq <= seq <= window.last_seq]
+        assert len(inside) == length
+        assert window.gaps == window.last_seq - window.first_seq + 1 - length
+
+
+def test_windows_do_not_share_memory_with_what_comes_later() -> None:
+    windower = Windower(2, 1)
+    first = feed(windower, 0, 1)[0]
+    feed(windower, 2, 3)
+    assert first.values[:, 0].tolist() == [0, 1]
+
+
+def test_a_source_that_starts_over_starts_a_new_window() -> None:
+    windower = Windower(3, 3)
+    windows = feed(windower, 5, 6, 0, 1, 2)
+    assert [(window.first_seq, window.last_seq) for window in windows] == [(0, 2)]
+    assert windower.discarded == 2
+
+
+def test_a_sample_of_another_width_costs_one_window_and_no_more() -> None:
+    windower = Windower(2, 2)
+    widths = [2, 2, 2, 1, 2, 2, 2, 2]
+    windows = [window for seq, width in enumerate(widths) if (window := windower.push(sample(seq, *[1.0] * width)))]
+    assert [window.first_seq for window in windows] == [0, 4, 6]
+    assert windower.discarded == 2
+
+
+def test_a_new_width_that_stays_is_accepted() -> None:
+    windower = Windower(1, 1)
+    assert [windower.push(sample(seq, *[0.0] * width)).values.shape[1] for seq, width in enumerate([2, 3, 3])] == [2, 3, 3]  # type: ignore[union-attr]
+
+
+def test_label_is_that_of_the_last_sample() -> None:
+    windower = Windower(2, 2)
+    windower.push(sample(0, label=1))
+    window = windower.push(sample(1, label=2))
+    assert window is not None and window.label == 2
+
+
+@pytest.mark.parametrize(("length", "hop"), [(0, 1), (1, 0), (-1, 1)])
+def test_lengths_below_one_are_refused(length: int, hop: int) -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        Windower(length, hop)
