@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from edge_agent.bundle.manifest import Manifest, Requirements
 from edge_agent.values import TrialReport
@@ -34,7 +35,7 @@ class TrialMeasurement:
 def judge(measured: TrialMeasurement, requires: Requirements) -> TrialReport:
     """Passed exactly when nothing speaks against it."""
     p95_ms = percentile_95(measured.times_ms)
-    errors = [case.max_error for case in measured.cases if case.max_error == case.max_error]
+    errors = [case.max_error for case in measured.cases if isfinite(case.max_error)]
     reasons = [*_answer_reasons(measured.cases)]
     if requires.latency_p95_ms and p95_ms > requires.latency_p95_ms:
         reasons.append(f"too slow: p95 of one run is {p95_ms:.3g} ms, the bundle allows {requires.latency_p95_ms:.3g} ms")

@@ -1,0 +1,41 @@
+"""What every part of the engine works with, and what the outside world gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.clock import Clock
+from edge_agent.config import EngineConfig
+from edge_agent.inference.loop import Loop
+from edge_agent.inference.zygote_client import Tell, ZygoteClient
+from edge_agent.values import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Shared by the engine's parts; all of it belongs to the loop's thread."""
+
+    loop: Loop
+    clock: Clock
+    zygote: ZygoteClient
+    config: EngineConfig
+    tell: Tell
+    publish: Callable[[str, str, Prediction], None]
+    on_crash_loop: Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A stored bundle that can be served. ``digest`` is the bundle's sha256, ``folder`` holds its files."""
+
+    model: str
+    digest: str
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.model}@{self.manifest.version}"

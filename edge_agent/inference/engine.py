@@ -1,0 +1,217 @@
+"""The engine: what the rest of the control process sees of zygote, workers and pipelines.
+
+Public methods may be called from any thread but its own and block until the thing is done; the engine's thread carries them out.
+``report``, ``publish`` and ``on_crash_loop`` are called on the engine's thread: they must be short and must not call back.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as wait_for_futures
+from pathlib import Path
+from typing import Any
+
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.clock import Clock, monotonic_s
+from edge_agent.config import EngineConfig, PipelineConfig
+from edge_agent.errors import EdgeError, WorkerHung
+from edge_agent.inference.context import Context, ModelVersion
+from edge_agent.inference.loop import Loop
+from edge_agent.inference.memory import available_mib
+from edge_agent.inference.plane import Plane
+from edge_agent.inference.workers import Worker
+from edge_agent.inference.zygote_client import ZygoteClient
+from edge_agent.ports import Reporter, Store
+from edge_agent.update.trial import judge, memory_reason, refusal
+from edge_agent.values import Event, HealthSample, ModelStatus, PipelineStatus, Prediction, TrialReport
+
+START_TIMEOUT_S = 60.0
+LOAD_TIMEOUT_S = 60.0
+TRIAL_TIMEOUT_S = 60.0
+FLIP_MARGIN_S = 10.0
+
+
+class Engine:
+    """Serves models to pipelines; a :class:`~edge_agent.ports.ModelHost` for updates."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        report: Reporter,
+        config: EngineConfig,
+        runtimes: tuple[str, ...],
+        publish: Callable[[str, str, Prediction], None],
+        on_crash_loop: Callable[[str, str], None],
+        python: str = sys.executable,
+        trial_timeout_s: float = TRIAL_TIMEOUT_S,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._report = report
+        self._config = config
+        self._trial_timeout_s = trial_timeout_s
+        self._loop = Loop(clock, self._callback_failed)
+        self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
+        self._plane = Plane(Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop))
+        self._changing = threading.Lock()
+        self._stopped = False
+
+    def start(self) -> None:
+        """Start the zygote and wait until it can make processes. Raises EdgeError."""
+        self._loop.start()
+        self._loop.call(self._zygote.start)
+        try:
+            _result(self._zygote.ready, START_TIMEOUT_S, "the zygote did not start")
+        except EdgeError:
+            self.stop(1.0)
+            raise
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End pipelines, then workers, then the zygote; what does not end in time is killed with it."""
+        if self._stopped:
+            return
+        self._stopped = True
+        wait_for_futures(self._loop.call(self._plane.stop_pipelines), timeout_s / 2)
+        wait_for_futures(self._loop.call(self._plane.stop_workers), timeout_s / 4)
+        self._loop.call(lambda: self._zygote.stop(timeout_s / 4))
+        self._loop.stop()
+
+    def serve(self, model: str) -> None:
+        """Serve the store's active version of ``model``. Raises EdgeError when there is none or it does not load."""
+        digest = self._store.active(model)
+        if not digest:
+            raise EdgeError(f"model {model}: no version is installed")
+        version = self._version(model, digest)
+        worker = self._loop.call(lambda: self._plane.serve(version))
+        _result(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
+
+    def add_pipeline(self, config: PipelineConfig) -> None:
+        """Start a pipeline and wait until it takes samples. Raises EdgeError, and then there is no such pipeline."""
+        handle = self._loop.call(lambda: self._plane.add_pipeline(config))
+        try:
+            _result(handle.started, LOAD_TIMEOUT_S, f"pipeline {config.name} did not start")
+        except EdgeError:
+            self._loop.call(lambda: self._plane.remove_pipeline(config.name))
+            raise
+
+    def deliver(self, pipeline: str, topic: str, payload: bytes) -> None:
+        """A broker's message for the source of ``pipeline``. Does not wait."""
+
+        def hand_over() -> None:
+            handle = self._plane.pipelines.get(pipeline)
+            if handle is not None:
+                handle.deliver(topic, payload)
+
+        self._loop.post(hand_over)
+
+    def try_candidate(self, model: str, digest: str, manifest: Manifest, folder: Path) -> TrialReport:
+        """Load ``digest`` in a process of its own and run its golden inputs there. A passed candidate stays ready.
+
+        Whatever goes wrong with the candidate is a reason in the report, never an exception.
+        """
+        reason = memory_reason(manifest, available_mib())
+        if reason:
+            return refusal(reason)
+        version = ModelVersion(model, digest, manifest, folder)
+        worker = self._loop.call(lambda: self._plane.try_version(version))
+        report = self._tried(worker)
+        if not report.passed:
+            self.discard(model)
+        return report
+
+    def switch(self, model: str, digest: str) -> None:
+        """Make ``digest`` serve in every pipeline of ``model``; returns when all use it. Raises EdgeError, then the old one serves on."""
+        with self._changing:
+            if self._loop.call(lambda: self._serves(model, digest)):
+                self.discard(model)
+                return
+            worker = self._loop.call(lambda: self._plane.take_candidate(model, digest)) or self._fresh(model, digest)
+            try:
+                taken = self._loop.call(lambda: self._plane.lead_to(model, worker))
+                self._await_all(taken)
+                self._loop.call(lambda: self._plane.settle(model, worker))
+            except EdgeError:
+                self._loop.call(lambda: self._plane.lead_back(model, worker))
+                raise
+
+    def discard(self, model: str) -> None:
+        """End a candidate that will not serve."""
+        self._loop.call(lambda: self._plane.discard(model))
+
+    def health(self, model: str) -> HealthSample:
+        """Totals since the version that serves now began to. Raises EdgeError for a model that is not served."""
+        return self._loop.call(lambda: self._plane.health(model))
+
+    def models(self) -> tuple[ModelStatus, ...]:
+        return self._loop.call(lambda: tuple(s for service in self._plane.services.values() if (s := service.status()) is not None))
+
+    def pipelines(self) -> tuple[PipelineStatus, ...]:
+        """As each pipeline last told, at most 250 ms ago while it works."""
+        return self._loop.call(lambda: tuple(handle.status() for handle in self._plane.pipelines.values()))
+
+    def processes(self) -> tuple[tuple[str, int], ...]:
+        """Role and process id: zygote, worker:NAME@VERSION, candidate:NAME@VERSION, pipeline:NAME."""
+        return self._loop.call(lambda: tuple(self._plane.processes()))
+
+    def progress(self) -> int:
+        """Windows answered by all pipelines since the engine started."""
+        return self._loop.call(self._plane.progress)
+
+    def stalled_s(self) -> float:
+        """The longest that a pipeline has had something waiting without progress, or was not heard of. At rest about a second."""
+        return self._loop.call(self._plane.stalled_s)
+
+    def _tried(self, worker: Worker) -> TrialReport:
+        try:
+            _result(worker.loaded, self._trial_timeout_s, f"no result within {self._trial_timeout_s:g} s")
+        except EdgeError as error:
+            return refusal(str(error))
+        if worker.measured is None:
+            return refusal("the candidate measured nothing")
+        return judge(worker.measured, worker.version.manifest.requires)
+
+    def _fresh(self, model: str, digest: str) -> Worker:
+        version = self._version(model, digest)
+        worker = self._loop.call(lambda: self._plane.service(model).start(version))
+        try:
+            _result(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
+        except EdgeError:
+            self._loop.call(worker.kill)
+            raise
+        return worker
+
+    def _version(self, model: str, digest: str) -> ModelVersion:
+        return ModelVersion(model, digest, self._store.manifest(digest), self._store.folder(digest))
+
+    def _serves(self, model: str, digest: str) -> bool:
+        worker = self._plane.service(model).worker
+        return worker is not None and worker.serving and worker.version.digest == digest
+
+    def _await_all(self, taken: Sequence[Future[None]]) -> None:
+        """Every pipeline flips between two windows, so it may first have to wait out the one that is in flight."""
+        limit_s = self._config.deadline_ms / 1000 + FLIP_MARGIN_S
+        deadline_s = monotonic_s(self._clock) + limit_s
+        for future in taken:
+            _result(future, max(0.0, deadline_s - monotonic_s(self._clock)), "a pipeline did not take the new version in time")
+
+    def _tell(self, kind: str, level: str, message: str, data: Mapping[str, Any]) -> None:
+        self._report(Event(kind, level, message, self._clock.wall_ns(), data))
+
+    def _callback_failed(self, error: BaseException) -> None:
+        traceback.print_exception(type(error), error, error.__traceback__)
+        self._tell("internal_error", "error", f"{type(error).__name__}: {error}", {})
+
+
+def _result(future: Future[Any], timeout_s: float, what: str) -> None:
+    """Wait for ``future``; its error is raised as it is, a timeout as WorkerHung saying ``what``."""
+    try:
+        future.result(timeout_s)
+    except FutureTimeout:
+        raise WorkerHung(what) from None

@@ -1,0 +1,176 @@
+"""The two ends of a link: tensors in shared memory, one doorbell each way.
+
+A request is written once by the pipeline and read in place by the model; an answer is written once by the worker and read in
+place by postprocessing. The doorbells are eventfds; writing and reading them orders the memory around them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edge_agent.clock import Clock
+from edge_agent.errors import EdgeError, ModelError
+from edge_agent.inference.doorbell import LinkFds, silence
+from edge_agent.inference.layout import MAX_DIMENSIONS, TEXT_BYTES, LinkLayout, Place
+
+FREE, ASKED, ANSWERED, REFUSED = range(4)
+
+_HEADER = struct.Struct("<QIId")
+"""Request number, status, bytes of error text, microseconds the model took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the worker said to request ``number``. ``outputs`` are views that stand until the slot is used again."""
+
+    number: int
+    outputs: dict[str, Any]
+    model_us: float
+    error: str = ""
+
+
+class _Memory:
+    """The mapped slots, with views of the tensors of fixed shape made once."""
+
+    def __init__(self, layout: LinkLayout, memory_fd: int) -> None:
+        self.layout = layout
+        self.bytes = mmap.mmap(memory_fd, layout.total_bytes)
+        self.inputs = [self._views(layout.inputs, slot) for slot in range(layout.slots)]
+        self.outputs = [self._views(layout.outputs, slot) for slot in range(layout.slots)]
+
+    def _views(self, places: tuple[Place, ...], slot: int) -> dict[str, Any]:
+        return {p.name: self._view(p, slot, p.shape) for p in places if p.shape is not None}
+
+    def _view(self, place: Place, slot: int, shape: tuple[int, ...]) -> Any:
+        start = slot * self.layout.slot_bytes + place.offset
+        return np.frombuffer(self.bytes, np.dtype(place.dtype), prod(shape), start).reshape(shape)
+
+    def write(self, place: Place, slot: int, views: Mapping[str, Any], value: Any) -> None:
+        """Copy ``value`` into its place. Raises ModelError for a wrong dtype, shape or size."""
+        if value.dtype != np.dtype(place.dtype):
+            raise ModelError(f"tensor {place.name}: is {value.dtype}, the manifest says {place.dtype}")
+        if place.shape is not None:
+            if value.shape != place.shape:
+                raise ModelError(f"tensor {place.name}: has shape {value.shape}, the manifest says {place.shape}")
+            np.copyto(views[place.name], value)
+            return
+        if value.nbytes > place.capacity_bytes or value.ndim > MAX_DIMENSIONS:
+            raise ModelError(f"tensor {place.name}: {value.nbytes} bytes in {value.ndim} dimensions; the link holds {place.capacity_bytes}")
+        start = slot * self.layout.slot_bytes + place.shape_offset
+        struct.pack_into(f"<{1 + value.ndim}Q", self.bytes, start, value.ndim, *value.shape)
+        np.copyto(self._view(place, slot, value.shape), value)
+
+    def read(self, places: tuple[Place, ...], slot: int, views: Mapping[str, Any]) -> dict[str, Any]:
+        """Views of the tensors now in ``slot``, by name."""
+        if len(views) == len(places):
+            return dict(views)
+        return {p.name: views[p.name] if p.shape is not None else self._view(p, slot, self._shape(p, slot)) for p in places}
+
+    def _shape(self, place: Place, slot: int) -> tuple[int, ...]:
+        start = slot * self.layout.slot_bytes + place.shape_offset
+        (count,) = struct.unpack_from("<Q", self.bytes, start)
+        return struct.unpack_from(f"<{min(count, MAX_DIMENSIONS)}Q", self.bytes, start + 8)
+
+    def header(self, slot: int) -> tuple[int, int, int, float]:
+        return _HEADER.unpack_from(self.bytes, slot * self.layout.slot_bytes)
+
+    def set_header(self, slot: int, number: int, status: int, text: bytes = b"", model_us: float = 0.0) -> None:
+        start = slot * self.layout.slot_bytes
+        if text:
+            where = start + self.layout.text_offset
+            self.bytes[where : where + len(text)] = text
+        _HEADER.pack_into(self.bytes, start, number, status, len(text), model_us)
+
+    def text(self, slot: int, length: int) -> str:
+        where = slot * self.layout.slot_bytes + self.layout.text_offset
+        return self.bytes[where : where + min(length, TEXT_BYTES)].decode(errors="replace")
+
+
+class AskingEnd:
+    """The pipeline's end. Takes ownership of ``fds``."""
+
+    def __init__(self, layout: LinkLayout, fds: LinkFds) -> None:
+        self._memory = _Memory(layout, fds.memory)
+        self._fds = fds
+        self._next = 0
+        self.response_fd = fds.response
+
+    def ask(self, arrays: Mapping[str, Any]) -> int:
+        """Write a request and ring; its number. Raises ModelError when a tensor is missing or does not fit the manifest."""
+        memory = self._memory
+        number = self._next
+        slot = number % memory.layout.slots
+        for place in memory.layout.inputs:
+            if place.name not in arrays:
+                raise ModelError(f"tensor {place.name}: preprocessing did not make it")
+            memory.write(place, slot, memory.inputs[slot], arrays[place.name])
+        memory.set_header(slot, number, ASKED)
+        self._next = number + 1
+        os.eventfd_write(self._fds.request, 1)
+        return number
+
+    def answer(self, number: int) -> Answer | None:
+        """The answer to request ``number`` when it is there. Call when ``response_fd`` can be read."""
+        memory = self._memory
+        slot = number % memory.layout.slots
+        silence(self.response_fd)
+        asked, status, length, model_us = memory.header(slot)
+        if asked != number or status not in (ANSWERED, REFUSED):
+            return None
+        if status == REFUSED:
+            return Answer(number, {}, model_us, memory.text(slot, length) or "the model refused the input")
+        return Answer(number, memory.read(memory.layout.outputs, slot, memory.outputs[slot]), model_us)
+
+    def close(self) -> None:
+        self._fds.close()
+
+
+class AnsweringEnd:
+    """The worker's end. Takes ownership of ``fds``."""
+
+    def __init__(self, layout: LinkLayout, fds: LinkFds, clock: Clock) -> None:
+        self._memory = _Memory(layout, fds.memory)
+        self._fds = fds
+        self._clock = clock
+        self.request_fd = fds.request
+
+    def serve(self, run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> tuple[int, int]:
+        """Answer every waiting request in the order asked; how many were answered, and how many of them with an error."""
+        silence(self.request_fd)
+        memory = self._memory
+        waiting = sorted((h[0], slot) for slot in range(memory.layout.slots) if (h := memory.header(slot))[1] == ASKED)
+        errors = 0
+        for number, slot in waiting:
+            errors += not self._answer(number, slot, run)
+        return len(waiting), errors
+
+    def _answer(self, number: int, slot: int, run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> bool:
+        memory = self._memory
+        inputs = memory.read(memory.layout.inputs, slot, memory.inputs[slot])
+        started_ns = self._clock.monotonic_ns()
+        try:
+            outputs = run(inputs)
+            model_us = (self._clock.monotonic_ns() - started_ns) / 1000
+            for place in memory.layout.outputs:
+                if place.name not in outputs:
+                    raise ModelError(f"tensor {place.name}: the model did not answer it")
+                memory.write(place, slot, memory.outputs[slot], outputs[place.name])
+        except (EdgeError, MemoryError) as error:
+            text = (str(error) or type(error).__name__).encode()[:TEXT_BYTES]
+            memory.set_header(slot, number, REFUSED, text)
+            os.eventfd_write(self._fds.response, 1)
+            return False
+        memory.set_header(slot, number, ANSWERED, model_us=model_us)
+        os.eventfd_write(self._fds.response, 1)
+        return True
+
+    def close(self) -> None:
+        self._fds.close()

@@ -1,0 +1,90 @@
+"""What a pipeline counts and times, and how that is told to the control process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from edge_agent.pipeline.intake import IntakeCounts
+from edge_agent.telemetry.latency import LatencyHistogram
+from edge_agent.values import PipelineCounters, Prediction, StageTimes
+
+STAGES = ("queue", "preprocess", "infer", "model", "postprocess", "total")
+
+
+class Tally:
+    """Exact sample accounting and one histogram per stage. Main thread of the pipeline only.
+
+    A sample is settled with the first window that ends at or after it: until then it is in flight.
+    """
+
+    def __init__(self) -> None:
+        self.pending = 0
+        self.windows = 0
+        self.replayed = 0
+        self._processed = 0
+        self._failed = 0
+        self._correct = 0
+        self._labelled = 0
+        self._stages = {stage: LatencyHistogram() for stage in STAGES}
+        self.serving = ServingTotals("")
+
+    def settle(self, *, failed: bool) -> None:
+        """The window that was being worked on is done with: its new samples are processed, or failed."""
+        if failed:
+            self._failed += self.pending
+            self.serving.errors += 1
+        else:
+            self._processed += self.pending
+            self.windows += 1
+            self.serving.windows += 1
+        self.pending = 0
+
+    def record(self, prediction: Prediction) -> None:
+        """Time and score a finished prediction."""
+        times: StageTimes = prediction.times
+        stages = self._stages
+        stages["queue"].record(times.queue_us)
+        stages["preprocess"].record(times.preprocess_us)
+        stages["infer"].record(times.infer_us)
+        stages["model"].record(times.model_us)
+        stages["postprocess"].record(times.postprocess_us)
+        stages["total"].record(times.total_us)
+        self.serving.infer.record(times.infer_us)
+
+    def score(self, expected: int | None, answered: int | None) -> None:
+        """Compare with the label that came with the data, when one did."""
+        if expected is not None:
+            self._labelled += 1
+            self._correct += expected == answered
+
+    def counters(self, intake: IntakeCounts, lost_messages: int = 0) -> PipelineCounters:
+        """The totals; ``lost_messages`` came from the broker and were dropped before the source saw them."""
+        return PipelineCounters(
+            produced=intake.produced + lost_messages,
+            processed=self._processed,
+            dropped=intake.dropped + lost_messages,
+            failed=self._failed,
+            in_flight=intake.waiting + self.pending,
+            replayed=self.replayed,
+            windows=self.windows,
+            correct=self._correct,
+            labelled=self._labelled,
+        )
+
+    def latency(self) -> dict[str, Any]:
+        """JSON-ready snapshots by stage."""
+        return {stage: asdict(histogram.snapshot()) for stage, histogram in self._stages.items()}
+
+
+class ServingTotals:
+    """Since one model version began to serve in this pipeline."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        self.windows = 0
+        self.errors = 0
+        self.infer = LatencyHistogram()
+
+    def told(self) -> dict[str, Any]:
+        return {"digest": self.digest, "windows": self.windows, "errors": self.errors, "infer": asdict(self.infer.snapshot())}

@@ -1,0 +1,59 @@
+"""How a pipeline speaks to the engine: events when they happen, its status a few times a second while something changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edge_agent.clock import Clock
+from edge_agent.errors import EdgeError
+from edge_agent.inference.wire import Channel, ChannelFull
+
+STATUS_EVERY_NS = 250_000_000
+HEARTBEAT_EVERY_NS = 1_000_000_000
+SEND_TIMEOUT_S = 1.0
+CONTROL_TIMEOUT_S = 30.0
+
+
+class Voice:
+    """Events may come from any thread; the status from the main thread only."""
+
+    def __init__(self, channel: Channel, clock: Clock) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._told: Mapping[str, Any] = {}
+        self._told_ns = 0
+        self._looked_ns = 0
+
+    def say(self, message: Mapping[str, Any], timeout_s: float = CONTROL_TIMEOUT_S) -> None:
+        """Raises ChannelClosed, and ChannelFull when the engine does not listen for so long."""
+        self._channel.send(message, timeout_s=timeout_s)
+
+    def event(self, kind: str, level: str, text: str, data: Mapping[str, Any] | None = None) -> None:
+        """Tell something that happened; given up when the engine does not listen, the work matters more."""
+        try:
+            self.say({"event": "event", "kind": kind, "level": level, "message": text, "data": dict(data or {})}, SEND_TIMEOUT_S)
+        except EdgeError:
+            pass
+
+    def pause_ms(self) -> float:
+        """Until the next look at the status is due."""
+        return max(0.0, (self._looked_ns + STATUS_EVERY_NS - self._clock.monotonic_ns()) / 1e6)
+
+    def due(self) -> bool:
+        """Whether it is time to look at the status again; once true, false for the next 250 ms."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._looked_ns + STATUS_EVERY_NS:
+            return False
+        self._looked_ns = now_ns
+        return True
+
+    def status(self, brief: Mapping[str, Any], rest: Callable[[], Mapping[str, Any]], *, now: bool = False) -> None:
+        """Say the status when ``brief`` changed, as a heartbeat each second, or because ``now``; ``rest`` is what costs to gather."""
+        now_ns = self._clock.monotonic_ns()
+        if now or brief != self._told or now_ns >= self._told_ns + HEARTBEAT_EVERY_NS:
+            try:
+                self.say({"event": "status", **brief, **rest()}, SEND_TIMEOUT_S)
+            except ChannelFull:
+                return
+            self._told, self._told_ns = brief, now_ns

@@ -1,0 +1,93 @@
+"""A pipeline: one process. Forked by the zygote, or started as ``python -m edge_agent.pipeline_process --fd N``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from edge_agent.clock import Clock, SystemClock
+from edge_agent.errors import EdgeError, SinkError
+from edge_agent.inference import process
+from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, from_fd
+from edge_agent.registry import sink_opener, source_opener
+from edge_agent.values import Prediction
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a busy thread may keep the interpreter from one that has an answer to read; the default of 5 ms would show in latencies."""
+
+
+def serve(channel: Channel) -> int:
+    """Build the pipeline the engine names and run it until told to end. The process's exit status."""
+    from edge_agent.pipeline.runner import PipelineRunner
+
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        packet = None
+        while packet is None:
+            packet = channel.wait(None)
+        try:
+            runner = PipelineRunner(_parts(channel, packet.message, SystemClock()))
+        except EdgeError as error:
+            channel.send({"event": "refused", "reason": str(error)}, timeout_s=1.0)
+            return 1
+        runner.run()
+    except ChannelClosed:
+        return 0
+    return 0
+
+
+def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
+    from edge_agent.pipeline.inbox import Inbox
+    from edge_agent.pipeline.intake import Intake
+    from edge_agent.pipeline.outlet import Outlet
+    from edge_agent.pipeline.runner import RunnerParts
+    from edge_agent.pipeline.voice import Voice
+    from edge_agent.pipeline.window import Windower
+
+    name = order["name"]
+    voice = Voice(channel, clock)
+    inbox = Inbox()
+    source = source_opener(order["source"]["kind"])(name, order["source"]["options"], inbox)
+    publish = _publisher(voice)
+    sinks = [sink_opener(sink["kind"])(name, sink["options"], publish) for sink in order["sinks"]]
+    return RunnerParts(
+        name=name,
+        deadline_ms=order["deadline_ms"],
+        channel=channel,
+        voice=voice,
+        intake=Intake(source, order["queue"], clock, voice.event, random.random),
+        inbox=inbox,
+        windower=Windower(order["length"], order["hop"]),
+        outlet=Outlet(sinks, voice.event),
+        clock=clock,
+    )
+
+
+def _publisher(voice: Any) -> Callable[[str, Prediction], None]:
+    from edge_agent.pipeline.voice import SEND_TIMEOUT_S
+
+    def publish(suffix: str, prediction: Prediction) -> None:
+        try:
+            voice.say({"event": "publish", "suffix": suffix, "prediction": asdict(prediction)}, SEND_TIMEOUT_S)
+        except ChannelFull:
+            raise SinkError("the control process takes no predictions") from None
+
+    return publish
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry of a freshly started (not forked) pipeline."""
+    parser = argparse.ArgumentParser(prog="edge_agent.pipeline_process", description="Pipeline process; started by the agent.")
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
+    arguments = parser.parse_args(argv)
+    process.begin("edge-pipeline", os.getppid())
+    return serve(from_fd(arguments.fd))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

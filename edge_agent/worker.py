@@ -1,0 +1,87 @@
+"""A model worker: one process, one model version. Forked by the zygote, or started as ``python -m edge_agent.worker --fd N``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_agent.bundle.manifest import Manifest, from_json
+from edge_agent.clock import Clock, SystemClock, monotonic_s
+from edge_agent.errors import EdgeError
+from edge_agent.inference import process
+from edge_agent.inference.layout import layout_for
+from edge_agent.inference.wire import Channel, ChannelClosed, from_fd
+from edge_agent.ports import Runtime
+
+
+def serve(channel: Channel) -> int:
+    """Load the model the engine names, prove it when asked to, answer requests until told to end. The process's exit status."""
+    clock = SystemClock()
+    try:
+        order = _first_order(channel)
+        try:
+            runtime, manifest = _load(channel, order, clock)
+        except (EdgeError, MemoryError) as error:
+            channel.send({"event": "failed", "reason": str(error) or "not enough memory to load the model"}, timeout_s=1.0)
+            return 1
+        from edge_agent.inference.worker_loop import WorkerLoop
+
+        WorkerLoop(channel, runtime, layout_for(manifest), clock).run()
+    except ChannelClosed:
+        return 0
+    return 0
+
+
+def _first_order(channel: Channel) -> Mapping[str, Any]:
+    packet = None
+    while packet is None:
+        packet = channel.wait(None)
+    return packet.message
+
+
+def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Runtime, Manifest]:
+    from edge_agent.bundle.golden import load_cases
+    from edge_agent.inference.measure import warm_up
+    from edge_agent.runtimes.choose import load_runtime
+
+    started_s = monotonic_s(clock)
+    manifest, folder = from_json(order["manifest"].encode()), Path(order["folder"])
+    process.limit_memory(order["memory_limit_mib"])
+    if order["trial"]:
+        process.yield_to_others()
+    runtime = load_runtime(manifest, folder, threads=order["threads"])
+    cases = load_cases(manifest, folder)
+    warm_up(runtime, cases, manifest.inputs)
+    process.give_back_memory()
+    if order["trial"]:
+        _prove(channel, runtime, cases, clock)
+    channel.send({"event": "loaded", "ms": (monotonic_s(clock) - started_s) * 1000}, timeout_s=1.0)
+    return runtime, manifest
+
+
+def _prove(channel: Channel, runtime: Runtime, cases: list[Any], clock: Clock) -> None:
+    from edge_agent.bundle.golden import compare, within
+    from edge_agent.inference.measure import check_answers, time_runs
+
+    results = check_answers(runtime, cases, compare, within)
+    # Answers are checked out of the way of the model that serves; time is measured the way this one would serve.
+    process.compete_again()
+    times_ms = time_runs(runtime, cases, clock)
+    channel.send({"event": "measured", "cases": results, "times_ms": times_ms, "peak_rss_mib": process.peak_rss_mib()}, timeout_s=1.0)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry of a freshly started (not forked) worker."""
+    parser = argparse.ArgumentParser(prog="edge_agent.worker", description="Model worker; started by the agent.")
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
+    arguments = parser.parse_args(argv)
+    process.begin("edge-worker", os.getppid())
+    return serve(from_fd(arguments.fd))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

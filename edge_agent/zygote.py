@@ -1,0 +1,157 @@
+"""The zygote: imports numpy and the runtimes once, then forks a ready process in milliseconds whenever the engine asks.
+
+It holds no model and has exactly one thread; forking a process with more can deadlock the child on a lock nobody will release.
+Where a library started threads on import it says so and starts fresh processes instead, which is slower but safe.
+It is the parent of workers and pipelines: they die with it, and only it reaps them, so a process id it is told to kill is never
+another's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from edge_agent import pipeline_process, worker
+from edge_agent.errors import EdgeError
+from edge_agent.inference import process
+from edge_agent.inference.wire import Channel, ChannelClosed, Packet, close_all, from_fd
+
+MODULES = {"worker": "edge_agent.worker", "pipeline": "edge_agent.pipeline_process"}
+MAINS: dict[str, Callable[[Channel], int]] = {"worker": worker.serve, "pipeline": pipeline_process.serve}
+
+
+class Zygote:
+    """Spawns, kills and reaps on the engine's word."""
+
+    def __init__(self, channel: Channel, *, fork: bool) -> None:
+        self._channel = channel
+        self._fork = fork
+        self._children: dict[int, int] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Until the engine closes its end (raises ChannelClosed); then the children die with this process."""
+        signal.signal(signal.SIGCHLD, _ignore)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._wake_read:
+                    os.read(fd, 4096)
+                    self._reap()
+                else:
+                    self._obey()
+
+    def _obey(self) -> None:
+        packet = self._channel.receive()
+        if packet is None:
+            return
+        if packet.message["op"] == "spawn":
+            self._spawn(packet)
+        elif packet.message["op"] == "kill" and packet.message["pid"] in self._children:
+            os.kill(packet.message["pid"], packet.message["signal"])
+
+    def _spawn(self, packet: Packet) -> None:
+        number, role, (fd,) = packet.message["id"], packet.message["role"], packet.fds
+        try:
+            pid = self._forked(role, packet.message["title"], fd) if self._fork else _started(role, fd)
+        except OSError as error:
+            self._channel.send({"event": "exited", "id": number, "pid": 0, "code": -1, "signal": 0, "reason": str(error)}, timeout_s=5.0)
+        else:
+            self._children[pid] = number
+            self._channel.send({"event": "spawned", "id": number, "pid": pid}, timeout_s=5.0)
+        finally:
+            close_all(packet.fds)
+
+    def _forked(self, role: str, title: str, fd: int) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                process.keep_only((fd,))
+                process.begin(title, parent)
+                status = MAINS[role](from_fd(fd))
+            except BaseException as error:
+                sys.excepthook(type(error), error, error.__traceback__)
+            finally:
+                # Not sys.exit: the zygote's own clean-up (and its buffers) must not run in the child.
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        return pid
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._children.pop(pid, None)
+            if number is not None:
+                code = os.waitstatus_to_exitcode(status)
+                exit_: dict[str, Any] = {"event": "exited", "id": number, "pid": pid, "code": max(code, 0), "signal": max(-code, 0)}
+                self._channel.send(exit_, timeout_s=5.0)
+
+
+def _started(role: str, fd: int) -> int:
+    command = [sys.executable, "-m", MODULES[role], "--fd", str(fd)]
+    # Reaped by waitpid in _reap, so the Popen object is not kept.
+    child = subprocess.Popen(command, pass_fds=(fd,), stdin=subprocess.DEVNULL)
+    child.returncode = 0
+    return child.pid
+
+
+def _ignore(number: int, frame: object) -> None:
+    """SIGCHLD only has to wake the poll."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="edge_agent.zygote", description="Parent of workers and pipelines; started by the agent.")
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
+    parser.add_argument("--runtimes", default="", help="runtimes to import, separated by commas")
+    parser.add_argument("--spawn", action="store_true", help="start fresh processes instead of forking")
+    arguments = parser.parse_args(argv)
+    channel = from_fd(arguments.fd)
+    try:
+        process.begin("edge-zygote", os.getppid())
+        _import_all(tuple(name for name in arguments.runtimes.split(",") if name))
+        threads = process.thread_count()
+        fork = threads == 1 and not arguments.spawn
+        gc.collect()
+        gc.freeze()
+        channel.send({"event": "ready", "fork": fork, "threads": threads}, timeout_s=5.0)
+        Zygote(channel, fork=fork).run()
+    except ChannelClosed:
+        return 0
+    except EdgeError as error:
+        channel.send({"event": "failed", "reason": str(error)}, timeout_s=1.0)
+        return 1
+    return 0
+
+
+def _import_all(runtimes: tuple[str, ...]) -> None:
+    from edge_agent.runtimes.choose import preimport
+
+    preimport(runtimes)
+    # What the children import on their way: here once, shared by all.
+    from edge_agent.bundle import golden  # noqa: F401
+    from edge_agent.inference import measure, worker_loop  # noqa: F401
+    from edge_agent.pipeline import postprocess, preprocess, runner, window  # noqa: F401
+
+
+if __name__ == "__main__":
+    sys.exit(main())
