@@ -24,6 +24,7 @@ from edge_agent.serving.local_server import LocalServer
 from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.update.compatibility import DeviceFacts
 from edge_agent.update.machine import State, UpdateCommand
 from edge_agent.update.store import FileStore
 from edge_agent.update.updater import Updater
@@ -37,7 +38,7 @@ class Parts:
     """Everything the agent is made of, put together by ``assemble``. Only what the agent itself calls is here."""
 
     config: AgentConfig
-    profile: str
+    facts: DeviceFacts
     clock: Clock
     events: EventFan
     store: FileStore
@@ -67,7 +68,7 @@ class Agent:
         """Bring everything up. Raises EdgeError when the device can do nothing useful at all."""
         p = self._p
         p.store.recover()
-        install_factory_models(p.config.models, p.store, p.profile, self._event)
+        install_factory_models(p.config.models, p.store, p.facts, self._event)
         p.engine.start()
         for model in p.config.models:
             self._serve(model.name)
@@ -77,7 +78,7 @@ class Agent:
         if p.transport is not None:
             p.transport.start()
         p.updater.start()
-        self._event("agent_started", "info", f"edge-agent {__version__} serves as {p.config.device.id} ({p.profile})")
+        self._event("agent_started", "info", f"edge-agent {__version__} serves as {p.config.device.id} ({p.facts.profile})")
         p.notifier.ready()
 
     def run(self) -> None:

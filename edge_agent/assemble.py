@@ -8,10 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_hooks.choose import choose_reader
-from firmware_hooks.execute import run_hook
-
-from edge_agent import birth
+from device_profiles.detect import detect
+from edge_agent import __version__, birth
 from edge_agent.agent import Agent, Parts
 from edge_agent.board import choose_profile
 from edge_agent.clock import Clock, SystemClock, iso_utc
@@ -34,11 +32,15 @@ from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.command_log import FileCommandLog
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.update.compatibility import DeviceFacts
 from edge_agent.update.fetch_client import SubprocessFetcher
 from edge_agent.update.journal import FileJournal
+from edge_agent.update.request import Place
 from edge_agent.update.store import FileStore
 from edge_agent.update.updater import Updater
 from edge_agent.values import Prediction
+from firmware_hooks.choose import choose_reader
+from firmware_hooks.execute import run_hook
 
 HOOK_TIMEOUT_S = 30.0
 MIB = 1 << 20
@@ -116,15 +118,15 @@ def assemble(config: AgentConfig) -> Agent:
     )
     if config.mqtt.host:
         events.subscribe(reporter.events)
-    fetcher = SubprocessFetcher(
-        store_root=places.store,
-        metadata_dir=places.trust,
-        repository=config.updates.repository,
-        trusted_root=config.updates.trusted_root,
-        max_bytes=config.updates.max_bundle_mib * MIB,
-        profile=profile.name,
-        timeout_s=config.updates.fetch_timeout_s,
+    facts = DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())
+    place = Place(
+        places.store,
+        places.trust,
+        config.updates.repository,
+        config.updates.trusted_root,
+        config.updates.max_bundle_mib * MIB,
     )
+    fetcher = SubprocessFetcher(place, facts, store, fetch_timeout_s=config.updates.fetch_timeout_s)
     updater = Updater(
         journal=FileJournal(places.journal),
         store=store,
@@ -158,7 +160,7 @@ def assemble(config: AgentConfig) -> Agent:
         _feed_sources(config, transport, engine)
     parts = Parts(
         config=config,
-        profile=profile.name,
+        facts=facts,
         clock=clock,
         events=events,
         store=store,
@@ -170,7 +172,7 @@ def assemble(config: AgentConfig) -> Agent:
         results=ResultBoard(),
         transport=transport,
         local=LocalServer(socket_path(config.device.runtime_dir)),
-        notifier=Notifier.from_environment(),
+        notifier=Notifier(),
         last_words=will,
         publish_status=lambda: outbox.put(topics.status, status(), keep=1, retain=True) if transport else None,
     )
@@ -257,4 +259,8 @@ def _feed_sources(config: AgentConfig, transport: MqttTransport, engine: Engine)
     for pipeline in config.pipelines:
         if pipeline.source.kind == "mqtt":
             name = pipeline.name
-            transport.subscribe(str(pipeline.source.options["topic"]), lambda topic, payload, to=name: engine.deliver(to, topic, payload))
+            transport.subscribe(str(pipeline.source.options["topic"]), _deliver_to(engine, name))
+
+
+def _deliver_to(engine: Engine, pipeline: str) -> Callable[[str, bytes], None]:
+    return lambda topic, payload: engine.deliver(pipeline, topic, payload)

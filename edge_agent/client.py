@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -109,7 +110,7 @@ def bench(args: argparse.Namespace) -> int:
         path = _bench_target(args, name)
         results.append((name, bench_file(path, runs=args.runs, warmup=args.warmup, threads=args.threads)))
     if args.json:
-        print(json.dumps([{"model": name, **r.to_json()} for name, r in results], indent=2))
+        print(json.dumps([{"model": name, **dataclasses.asdict(r)} for name, r in results], indent=2))
         return 0
     print(f"{'model':28} {'runtime':22} {'init ms':>8} {'p50 us':>9} {'p95 us':>9} {'p99 us':>9} {'RSS MiB':>8} {'file kB':>9}")
     for name, r in results:

@@ -7,12 +7,13 @@ from typing import Any
 
 from edge_agent.config import ModelConfig
 from edge_agent.errors import BundleError, EdgeError
+from edge_agent.update.compatibility import DeviceFacts, unfit
 from edge_agent.update.store import FileStore
 
 Say = Callable[..., Any]
 
 
-def install_factory_models(models: Sequence[ModelConfig], store: FileStore, profile: str, say: Say) -> None:
+def install_factory_models(models: Sequence[ModelConfig], store: FileStore, facts: DeviceFacts, say: Say) -> None:
     """Adopt, unpack and activate each configured bundle whose model has no active version yet.
 
     A bundle that cannot be used is an event, not the end: the other models still serve.
@@ -25,8 +26,8 @@ def install_factory_models(models: Sequence[ModelConfig], store: FileStore, prof
             manifest = store.unpack(digest)
             if manifest.name != model.name:
                 raise BundleError(f"{model.bundle}: is a bundle of {manifest.name!r}, but [[models]] calls it {model.name!r}")
-            if manifest.requires.profiles and profile not in manifest.requires.profiles:
-                raise BundleError(f"{model.bundle}: made for {', '.join(manifest.requires.profiles)}, this device is {profile}")
+            if reasons := unfit(manifest, facts):
+                raise BundleError(f"{model.bundle}: {'; '.join(reasons)}")
             store.set_active(model.name, digest)
             say(
                 "model_installed", "info", f"{model.name}@{manifest.version} installed from {model.bundle}", model=model.name, digest=digest

@@ -58,7 +58,7 @@ class Orders:
         metrics = p.reporter.latest()
         return {
             "device": p.config.device.id,
-            "profile": p.profile,
+            "profile": p.facts.profile,
             "agent_version": __version__,
             "pid": os.getpid(),
             "broker": None if p.transport is None else {"host": p.config.mqtt.host, "connected": p.transport.connected()},
