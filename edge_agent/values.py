@@ -129,7 +129,8 @@ class TrialReport:
     """What happened when a candidate model ran its golden inputs on this device, in the process that would serve.
 
     ``max_error`` is the largest absolute difference to the expected outputs; ``latency_p95_ms`` one run;
-    ``peak_rss_mib`` of the candidate process; ``reasons`` is empty exactly when ``passed``.
+    ``peak_rss_mib`` of the candidate process; ``reasons`` is empty exactly when ``passed``. ``transient`` says that the board was the
+    reason (no memory free just now), so that the same bundle may pass another time and is not quarantined.
     """
 
     passed: bool
@@ -138,6 +139,7 @@ class TrialReport:
     peak_rss_mib: float
     reasons: tuple[str, ...] = ()
     runs: int = 0
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,143 +6,21 @@ The acts never decide where the update goes next and never write the journal: th
 from __future__ import annotations
 
 import contextlib
-import random
-import threading
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from edge_agent.bundle.manifest import Manifest
-from edge_agent.clock import Clock, monotonic_s
-from edge_agent.errors import (
-    BundleError,
-    EdgeError,
-    FetchError,
-    ModelError,
-    StoreError,
-    StoreFull,
-    TrustError,
-    WorkerDied,
-    WorkerHung,
-)
-from edge_agent.ports import Fetcher, ModelHost, Store
-from edge_agent.update.health import Baseline, Limits, complaints, rate_hz, watched_enough
+from edge_agent.clock import monotonic_s
+from edge_agent.errors import BundleError, EdgeError, FetchError, ModelError, StoreError, StoreFull, TrustError, WorkerDied, WorkerHung
+from edge_agent.update.health import Baseline, complaints, rate_hz, watched_enough
+from edge_agent.update.interrupt import Cancelled
 from edge_agent.update.machine import Outcome, State, UpdateRecord
-from edge_agent.update.policy import RetryPlan, expired, retry_delay_s
+from edge_agent.update.policy import expired, retry_delay_s
+from edge_agent.update.tools import Ended, Progress, Tools
 from edge_agent.values import HealthSample, TrialReport
 
 POLL_S = 0.5
 ROLLBACK_TRIES = 3
-_PROGRESS_BYTES = 64 * 1024
 _MODELS_FAULT = (ModelError, WorkerDied, WorkerHung, BundleError)
-
-
-class UpdateStore(Store, Protocol):
-    """What an update needs of the store beyond serving from it; see ``store.FileStore``."""
-
-    def set_active(self, model: str, digest: str, *, forget: str = "") -> None: ...
-
-    def healthy(self, digest: str) -> bool: ...
-
-    def collect(self, keep: Set[str] = frozenset()) -> tuple[str, ...]: ...
-
-    def drop_transfers(self) -> None: ...
-
-
-class HookOutcome(Protocol):
-    """How a lifecycle script ended; ``ok`` also when there was none."""
-
-    @property
-    def ok(self) -> bool: ...
-
-    @property
-    def output(self) -> str: ...
-
-
-RunHook = Callable[[str, Mapping[str, str]], HookOutcome]
-
-
-class Stopped(Exception):
-    """The agent ends; the act stays in the journal and is taken up at the next start."""
-
-
-class Cancelled(Exception):
-    """Somebody took the command back."""
-
-
-class Interrupt:
-    """How other threads reach the one that updates."""
-
-    def __init__(self) -> None:
-        self._woken = threading.Event()
-        self._cancelled = False
-        self._stopping = False
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopping
-
-    @property
-    def wanted(self) -> bool:
-        return self._stopping or self._cancelled
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancelled
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        self._woken.set()
-
-    def stop(self) -> None:
-        self._stopping = True
-        self._woken.set()
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    def forget(self) -> None:
-        """A new update begins: what was cancelled before does not concern it."""
-        self._cancelled = False
-
-    def check(self) -> None:
-        """Raises :class:`Stopped` or :class:`Cancelled` when either was asked for."""
-        if self._stopping:
-            raise Stopped
-        if self._cancelled:
-            raise Cancelled
-
-    def wait(self, timeout_s: float | None) -> None:
-        """Return after ``timeout_s``, or at once when something happened."""
-        if not self._stopping and self._woken.wait(timeout_s):
-            self._woken.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How an act ended. ``result`` is the final word where the update rests afterwards; ``digest`` what FETCHING found."""
-
-    outcome: Outcome
-    reason: str = ""
-    result: str = ""
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """All the acts work with. ``made_progress`` is called when a transfer got further than the interruption before it."""
-
-    store: UpdateStore
-    fetcher: Fetcher
-    host: ModelHost
-    clock: Clock
-    hooks: RunHook
-    interrupt: Interrupt
-    made_progress: Callable[[], None]
-    watch_s: float
-    retry: RetryPlan = field(default_factory=RetryPlan)
-    limits: Limits = field(default_factory=Limits)
-    chance: random.Random = field(default_factory=random.Random)
 
 
 class Acts:
@@ -202,7 +80,7 @@ class Acts:
         if objection:
             return _refused(objection)
         self._look_early(record)
-        progress = _Progress(record, self._tools)
+        progress = Progress(record, self._tools)
         failures, freed = 0, False
         while True:
             self._tools.interrupt.check()
@@ -368,36 +246,10 @@ class Acts:
             self._baseline = Baseline(now, rate_hz(early, now, monotonic_s(self._tools.clock) - early_s))
 
 
-class _Progress:
-    """Hears how a transfer goes on; ends it when it is no longer wanted."""
-
-    def __init__(self, record: UpdateRecord, tools: Tools) -> None:
-        self._record = record
-        self._tools = tools
-        self._first: int | None = None
-        self._best = self._marked = 0
-        self._told = False
-
-    def __call__(self, done_bytes: int, total_bytes: int) -> None:
-        command = self._record.command
-        if self._tools.interrupt.wanted or (command and expired(command, self._tools.clock.wall_ns())):
-            self._tools.fetcher.cancel()
-        if self._first is None:
-            self._first = done_bytes
-        self._best = max(self._best, done_bytes)
-        if not self._told and (done_bytes >= total_bytes or done_bytes - self._first >= _PROGRESS_BYTES):
-            self._told = True
-            self._tools.made_progress()
-
-    def moved(self) -> bool:
-        """Whether the transfer got further than when this was asked last."""
-        moved = self._best > self._marked
-        self._marked = self._best
-        return moved
-
-
 def _blames_model(report: TrialReport, manifest: Manifest) -> bool:
     """Whether the trial failed by the model's own fault. Being over budget can be the board's: it may be busy now and not later."""
+    if report.transient:
+        return False
     needs = manifest.requires
     slow = 0 < needs.latency_p95_ms < report.latency_p95_ms
     large = 0 < needs.peak_rss_mib < report.peak_rss_mib

@@ -30,8 +30,7 @@ class Http:
         """
         sent = {"Accept-Encoding": "identity", "User-Agent": "edge-agent", **(headers or {})}
         retries = urllib3.Retry(total=3, connect=0, read=0, other=0, status=0, redirect=3, raise_on_status=False)
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise FetchRefused(f"{url!r} is not an http or https address; correct the repository's address")
+        _check_address(url)
         try:
             response = self._pool(url).request("GET", url, headers=sent, preload_content=False, timeout=self._timeout, retries=retries)
         except (urllib3.exceptions.LocationValueError, UnicodeError) as error:
@@ -52,6 +51,16 @@ class Http:
         if proxy not in self._pools:
             self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
         return self._pools[proxy]
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise FetchRefused(f"{url!r} is not an http or https address; correct the repository's address")
 
 
 def status_error(url: str, status: int) -> EdgeError:

@@ -44,9 +44,9 @@ def judge(measured: TrialMeasurement, requires: Requirements) -> TrialReport:
     return TrialReport(not reasons, max(errors, default=0.0), p95_ms, measured.peak_rss_mib, tuple(reasons), len(measured.times_ms))
 
 
-def refusal(reason: str) -> TrialReport:
-    """The report of a candidate that never came so far as to be measured."""
-    return TrialReport(False, 0.0, 0.0, 0.0, (reason,))
+def refusal(reason: str, *, transient: bool = False) -> TrialReport:
+    """The report of a candidate that never came so far as to be measured; ``transient`` when the board was the reason."""
+    return TrialReport(False, 0.0, 0.0, 0.0, (reason,), transient=transient)
 
 
 def memory_reason(manifest: Manifest, available_mib: float | None) -> str:

@@ -114,7 +114,7 @@ class Trust:
             updater.refresh()
             return updater.get_targetinfo(path)
         except exceptions.DownloadHTTPError as error:
-            raise status_error(url, error.status_code) from error
+            raise type(status_error(url, error.status_code))(str(error)) from error
         except exceptions.DownloadLengthMismatchError as error:
             raise TrustError(f"{url}: metadata is larger than allowed: {error}") from error
         except exceptions.DownloadError as error:

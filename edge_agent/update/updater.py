@@ -16,10 +16,12 @@ from typing import Any
 from edge_agent.clock import Clock
 from edge_agent.errors import BundleError, EdgeError, StoreError, StoreFull
 from edge_agent.ports import Fetcher, Journal, ModelHost, Reporter
-from edge_agent.update.acts import Acts, Ended, Interrupt, RunHook, Stopped, Tools, UpdateStore
+from edge_agent.update.acts import Acts
 from edge_agent.update.health import Limits
+from edge_agent.update.interrupt import Interrupt, Stopped
 from edge_agent.update.machine import RESTING, Outcome, State, UpdateCommand, UpdateRecord, advance, resume
 from edge_agent.update.policy import REPORTED, RetryPlan, admit, already_active, pending
+from edge_agent.update.tools import Ended, RunHook, Tools, UpdateStore
 from edge_agent.values import Event
 
 OnResult = Callable[[UpdateCommand, str, str, Mapping[str, Any]], None]
