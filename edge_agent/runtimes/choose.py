@@ -10,6 +10,7 @@ from edge_agent.bundle.manifest import Manifest, RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.ports import Runtime
 from edge_agent.runtimes import onnx, tflite
+from edge_agent.runtimes.tensors import fits
 
 EXTRAS = {"onnx": "edge-runtime[onnx]", "tflite": "edge-runtime[tflite]"}
 _BY_EXTENSION = {".onnx": "onnx", ".tflite": "tflite"}
@@ -98,7 +99,7 @@ def _check_specs(manifest: Manifest, runtime: Runtime) -> None:
             real = there.get(spec.name)
             if real is None:
                 raise ModelError(f"{what} {spec.name}: the manifest names it, the model has {', '.join(there)}")
-            if real.dtype != spec.dtype or len(real.shape) != len(spec.shape):
+            if real.dtype != spec.dtype or not fits(spec.shape, real.shape):
                 raise ModelError(f"{what} {spec.name}: the manifest says {spec.dtype} {spec.shape}, the model {real.dtype} {real.shape}")
         if what == "input" and len(there) != len(declared):
             raise ModelError(f"the model has inputs {', '.join(there)}, the manifest names {len(declared)}")

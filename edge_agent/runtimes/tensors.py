@@ -29,7 +29,7 @@ class TensorCheck:
             raise ModelError(f"input {extra[0]}: the model has no such input; it has {', '.join(s.name for s in self._specs)}")
 
 
-def fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+def fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
     """Whether ``shape`` is ``wanted`` with its free dimensions filled in."""
     if shape == wanted:
         return True
