@@ -1,0 +1,1 @@
+"""What ranges the tensors of a network take on real samples."""

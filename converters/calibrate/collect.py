@@ -1,0 +1,77 @@
+"""One streaming pass over the calibration samples: per tensor and sample only its minimum and maximum are kept.
+
+Memory is one sample's activations plus eight bytes for each tensor and sample. Runs in a process of its own, see ``job``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.calibrate.ranges import RangeTable
+from converters.model import Graph, proto_of
+from converters.shapes import infer_shapes
+from edge_agent.errors import ModelError
+
+
+def float_tensors(graph: Graph) -> tuple[str, ...]:
+    """Every float32 tensor that samples change: inputs, then node outputs in order."""
+    known = infer_shapes(graph)
+    names = [spec.name for spec in graph.inputs if spec.dtype == "float32"]
+    written = [name for node in graph.nodes for name in node.output if name]
+    return tuple(names + [name for name in written if name in known and known[name].dtype == "float32"])
+
+
+def instrumented(graph: Graph) -> bytes:
+    """The model with every float tensor as an output."""
+    shown = graph.output_names() | {spec.name for spec in graph.inputs}
+    extra = [name for name in float_tensors(graph) if name not in shown]
+    return bytes(proto_of(graph, extra_outputs=extra).SerializeToString(deterministic=True))
+
+
+def collect_ranges(model: Path, names: tuple[str, ...], feeds: Iterable[Mapping[str, Any]], rows: tuple[int, ...]) -> RangeTable:
+    """Runs the instrumented ``model`` on each of ``feeds``. Raises :class:`ModelError` when the runtime refuses or a value is not finite."""
+    run = _open(model)
+    low, high = np.empty((len(rows), len(names)), np.float32), np.empty((len(rows), len(names)), np.float32)
+    for index, feed in enumerate(feeds):
+        values = {**feed, **run(feed)}
+        for column, name in enumerate(names):
+            low[index, column], high[index, column] = _extent(values[name], name, rows[index])
+    return RangeTable(names, rows, low, high)
+
+
+def _extent(value: Any, name: str, row: int) -> tuple[float, float]:
+    if not value.size:
+        return 0.0, 0.0
+    low, high = float(value.min()), float(value.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ModelError(f"tensor {name} is not finite on sample row {row}: the float model itself overflows there")
+    return low, high
+
+
+def _open(model: Path) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """The model without graph optimization, which would fuse away the tensors that are to be seen."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own exception types are private to it
+        raise ModelError(f"the model cannot be run for calibration: {str(error).splitlines()[0][:300]}") from error
+    names = [output.name for output in session.get_outputs()]
+
+    def run(feed: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return dict(zip(names, session.run(names, dict(feed)), strict=True))
+        except Exception as error:  # as above
+            raise ModelError(f"the model cannot be run for calibration: {str(error).splitlines()[0][:300]}") from error
+
+    return run

@@ -1,0 +1,62 @@
+"""Nodes whose inputs are all constants are computed now, by ONNX's reference implementation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from converters.model import ONNX_DOMAINS, Graph, ir_version_for
+from converters.passes.contract import Pass
+from edge_agent.values import DTYPES
+
+MAX_BYTES = 64 << 20
+_RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+
+
+def fold_constants(graph: Graph) -> Graph:
+    found: dict[str, Any] = dict(graph.constants)
+    kept: list[Any] = []
+    for node in graph.nodes:
+        results = _computed(node, found, graph.opset)
+        if results is None:
+            kept.append(node)
+        else:
+            found.update(results)
+    if len(kept) == len(graph.nodes):
+        return graph
+    shown = graph.output_names() & (set(found) - set(graph.constants))
+    # An output of the model must be written by a node, not be a constant.
+    kept += [helper.make_node("Identity", [f"{name}/value"], [name]) for name in sorted(shown)]
+    for name in shown:
+        found[f"{name}/value"] = found.pop(name)
+    return graph.edited(kept, found)
+
+
+def _computed(node: Any, constants: dict[str, Any], opset: int) -> dict[str, Any] | None:
+    """The outputs of ``node`` by name, or ``None`` when they depend on inputs or should not be kept."""
+    nested = any(attribute.g.node or attribute.graphs for attribute in node.attribute)
+    if nested or node.domain not in ONNX_DOMAINS or node.op_type in _RANDOM or len(node.output) != 1:
+        return None
+    if any(name and name not in constants for name in node.input):
+        return None
+    feeds = {name: constants[name] for name in node.input if name}
+    inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()]
+    output = helper.make_value_info(node.output[0], onnx.TypeProto())
+    body = helper.make_graph([node], "one", inputs, [output])
+    if node.op_type == "DequantizeLinear":  # the reference has only newer forms of it, which take in the older
+        opset = max(opset, 19)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version_for(opset))
+    try:
+        result = ReferenceEvaluator(model).run(None, feeds)[0]
+    except Exception:  # an operator the reference does not know stays in the graph
+        return None
+    if not isinstance(result, np.ndarray) or result.nbytes > MAX_BYTES or str(result.dtype) not in DTYPES:
+        return None
+    return {node.output[0]: result}
+
+
+FOLD_CONSTANTS = Pass("fold_constants", fold_constants)

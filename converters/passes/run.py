@@ -1,0 +1,62 @@
+"""Run passes in order and hold each to its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from converters.errors import PassError
+from converters.model import Graph, proto_of
+from converters.passes.contract import Pass
+from converters.passes.drop_identity import DROP_IDENTITY
+from converters.passes.fix_batch import FIX_BATCH
+from converters.passes.fold_affine import FOLD_AFFINE
+from converters.passes.fold_batch_norm import FOLD_BATCH_NORM
+from converters.passes.fold_constants import FOLD_CONSTANTS
+from converters.passes.matmul_to_gemm import MATMUL_TO_GEMM
+from converters.passes.raise_opset import RAISE_OPSET
+
+STANDARD: tuple[Pass, ...] = (RAISE_OPSET, FIX_BATCH, FOLD_CONSTANTS, DROP_IDENTITY, FOLD_BATCH_NORM, MATMUL_TO_GEMM, FOLD_AFFINE)
+"""What every model goes through before a target sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """``changed`` is false for a pass that found nothing to do; node counts say what it did."""
+
+    name: str
+    changed: bool
+    nodes_before: int
+    nodes_after: int
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass] = STANDARD) -> tuple[Graph, tuple[PassResult, ...]]:
+    """The graph after all ``passes``, and what each did. Raises :class:`PassError` naming the pass that broke its contract."""
+    holds: set[str] = set()
+    results: list[PassResult] = []
+    for step in passes:
+        done = ", ".join(result.name for result in results) or "none"
+        missing = step.requires - holds
+        if missing:
+            raise PassError(f"pass {step.name} needs {', '.join(sorted(missing))}; passes before it: {done}")
+        after = step.apply(graph)
+        _check(step, graph, after, done)
+        results.append(PassResult(step.name, after is not graph, len(graph.nodes), len(after.nodes)))
+        graph = after
+        holds |= step.ensures
+    return graph, tuple(results)
+
+
+def _check(step: Pass, before: Graph, after: Graph, done: str) -> None:
+    """A changed graph is still a valid one, with the inputs and outputs that people know."""
+    if after is before:
+        return
+    names = [spec.name for spec in (*before.inputs, *before.outputs)]
+    if names != [spec.name for spec in (*after.inputs, *after.outputs)]:
+        raise PassError(f"pass {step.name} renamed the model's inputs or outputs; passes before it: {done}")
+    try:
+        onnx.checker.check_model(proto_of(after))
+    except Exception as error:  # ValidationError, and others from native code
+        raise PassError(f"pass {step.name} made an invalid graph ({str(error).splitlines()[0]}); passes before it: {done}") from error

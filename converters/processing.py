@@ -1,0 +1,66 @@
+"""What the user declares about a model's surroundings: the processing file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.errors import InputError
+from edge_agent.bundle.manifest import Step
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DECIDING = ("argmax", "topk", "threshold")
+"""Postprocessing words that make a verdict out of scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """Steps before and after the model, and the names of its classes; all may be empty."""
+
+    preprocess: tuple[Step, ...] = ()
+    postprocess: tuple[Step, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def decides(self) -> bool:
+        """Whether the steps end in a class, so that right and wrong can be counted."""
+        return any(step.op in DECIDING for step in self.postprocess)
+
+
+def read_processing(path: Path) -> Processing:
+    """The TOML file ``path``: ``labels``, and lists of tables ``preprocess`` and ``postprocess``, each an ``op`` and its arguments.
+
+    Raises :class:`InputError` naming file and key. Whether the words fit the model is checked once the model is known.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not TOML ({error})") from None
+    unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess"})
+    if unknown:
+        raise InputError(f"{path}: {unknown[0]}: is not known here; there are labels, preprocess and postprocess")
+    labels = tree.get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"{path}: labels: must be a list of strings")
+    return Processing(_steps(path, tree, "preprocess"), _steps(path, tree, "postprocess"), tuple(labels))
+
+
+def _steps(path: Path, tree: Mapping[str, Any], key: str) -> tuple[Step, ...]:
+    tables = tree.get(key, [])
+    if not isinstance(tables, list):
+        raise InputError(f"{path}: {key}: must be a list of tables ([[{key}]])")
+    steps = []
+    for index, table in enumerate(tables):
+        if not isinstance(table, dict) or not isinstance(table.get("op"), str):
+            raise InputError(f"{path}: {key}[{index}].op: must be there and be text")
+        steps.append(Step(table["op"], {name: value for name, value in table.items() if name != "op"}))
+    return tuple(steps)

@@ -1,0 +1,78 @@
+"""How to make the same bundle again: every option that shapes its bytes, written into it and readable back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from converters.errors import InputError
+from converters.processing import Processing
+from edge_agent.bundle.manifest import Step
+
+RECIPE_FORMAT = 1
+TARGETS = ("auto", "onnx", "tflite")
+SCHEMES = ("auto", "int8", "float32", "as-is")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The options of a build. ``max_drop`` is the share of right answers that may be lost; ``min_sqnr_db`` the quality asked of models
+    that do not classify; ``calibration`` and ``evaluation`` the most samples used for each."""
+
+    name: str
+    version: str
+    profiles: tuple[str, ...]
+    target: str = "auto"
+    scheme: str = "auto"
+    max_drop: float = 0.01
+    min_sqnr_db: float = 25.0
+    seed: int = 0
+    calibration: int = 200
+    evaluation: int = 2000
+    force: bool = False
+    processing: Processing = field(default_factory=Processing)
+
+    def __post_init__(self) -> None:
+        for key, value, known in (("target", self.target, TARGETS), ("scheme", self.scheme, SCHEMES)):
+            if value not in known:
+                raise InputError(f"{key}: {value!r} is not one of {', '.join(known)}")
+        if not 0 <= self.max_drop <= 1:
+            raise InputError(f"max-drop: {self.max_drop} is not a share from 0 to 1")
+        if not self.profiles:
+            raise InputError("profile: name at least one board")
+        if self.calibration < 1 or self.evaluation < 1:
+            raise InputError("calibration and evaluation samples: must be 1 or more")
+
+
+def encode(recipe: Recipe, *, tools: Mapping[str, str], samples_sha256: str) -> dict[str, Any]:
+    """``recipe`` as JSON, with the versions of the tools and the hash of the samples that took part."""
+    tree = asdict(recipe)
+    tree["profiles"] = list(recipe.profiles)
+    tree["processing"] = {
+        "preprocess": [_step(step) for step in recipe.processing.preprocess],
+        "postprocess": [_step(step) for step in recipe.processing.postprocess],
+        "labels": list(recipe.processing.labels),
+    }
+    return {"format": RECIPE_FORMAT, "options": tree, "tools": dict(sorted(tools.items())), "samples_sha256": samples_sha256}
+
+
+def decode(tree: Mapping[str, Any]) -> Recipe:
+    """The recipe in what :func:`encode` gave. Raises :class:`InputError` when it is of another format or incomplete."""
+    if tree.get("format") != RECIPE_FORMAT:
+        raise InputError(f"recipe.format: is {tree.get('format')!r}; this version reads {RECIPE_FORMAT}")
+    try:
+        options = dict(tree["options"])
+        declared = options.pop("processing")
+        processing = Processing(
+            tuple(Step(s["op"], s["args"]) for s in declared["preprocess"]),
+            tuple(Step(s["op"], s["args"]) for s in declared["postprocess"]),
+            tuple(declared["labels"]),
+        )
+        return Recipe(**{**options, "profiles": tuple(options["profiles"]), "processing": processing})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"recipe: cannot be read back ({error})") from None
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {"op": step.op, "args": dict(step.args)}

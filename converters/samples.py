@@ -1,0 +1,152 @@
+"""Real samples, as the sensor gives them, for calibration, evaluation and the golden cases.
+
+A samples file is an .npz with one array named as each model input (for a model with one input, also ``window``), one row a sample;
+optionally ``labels`` (whole numbers, one a row) and ``calibrate`` (numbers of the rows meant for calibration; all others are for
+evaluation). Rows are what a window of the device's pipeline holds and go through the same preprocessing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import InputError
+from converters.npz import NpzFile
+from edge_agent.bundle.manifest import Step
+from edge_agent.errors import ModelError
+from edge_agent.pipeline.preprocess import compile_preprocess
+from edge_agent.values import TensorSpec
+
+RESERVED = ("labels", "calibrate")
+WINDOW = "window"
+MIN_SPLIT = 16
+"""With fewer samples than this, calibration and evaluation share them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row numbers, ascending; ``shared`` when the two sets are the same for want of samples."""
+
+    calibrate: tuple[int, ...]
+    evaluate: tuple[int, ...]
+    shared: bool
+
+
+class Samples:
+    """The samples in ``path`` for a model with ``inputs`` and the declared ``preprocess`` steps. Raises :class:`InputError`."""
+
+    def __init__(self, path: Path, inputs: tuple[TensorSpec, ...], preprocess: tuple[Step, ...]) -> None:
+        self.path = path
+        self._npz = NpzFile(path)
+        self._inputs = inputs
+        self._declared = bool(preprocess)
+        self._feeders = self._plan(preprocess)
+        self.count = self._count()
+        self.labels = self._labels()
+
+    def split(self, *, calibration: int, evaluation: int, seed: int) -> Split:
+        """At most ``calibration`` and ``evaluation`` rows, as the file says or else drawn by ``seed``, never one in both."""
+        draw = np.random.default_rng(seed)
+        declared = self._calibrate()
+        if declared is not None:
+            rest = np.setdiff1d(np.arange(self.count), declared)
+            first, second = draw.permutation(declared), draw.permutation(rest)
+        elif self.count < MIN_SPLIT:
+            first = second = np.arange(self.count)
+        else:
+            order = draw.permutation(self.count)
+            cut = min(calibration, self.count // 2)
+            first, second = order[:cut], order[cut:]
+        shared = not len(second) or (declared is None and self.count < MIN_SPLIT)
+        second = second if len(second) else first
+        return Split(_ascending(first[:calibration]), _ascending(second[:evaluation]), shared)
+
+    def feeds(self, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """The model's input arrays by name for each of ``rows`` (ascending). Raises InputError naming array and row."""
+        streams = [self._npz.rows(array, rows) for array, _ in self._feeders]
+        for row, values in zip(rows, zip(*streams, strict=True), strict=True):
+            feed: dict[str, Any] = {}
+            for (array, prepare), raw in zip(self._feeders, values, strict=True):
+                if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+                    raise InputError(f"{self.path}: array {array}, row {row}: holds NaN or infinity")
+                try:
+                    feed.update(prepare(_as_window(raw)))
+                except ModelError as error:
+                    raise InputError(f"{self.path}: array {array}, row {row}: {error}") from None
+            yield feed
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def _plan(self, steps: tuple[Step, ...]) -> list[tuple[str, Callable[[Any], dict[str, Any]]]]:
+        """Which array feeds which inputs: one array for each input, or ``window`` for all of them."""
+        held = self._npz.heads
+        missing = [spec.name for spec in self._inputs if spec.name not in held]
+        if not missing:
+            for spec in self._inputs:
+                self._check_shape(spec)
+            return [(spec.name, compile_preprocess(_steps_for(spec.name, steps), (spec,))) for spec in self._inputs]
+        if WINDOW in held:
+            return [(WINDOW, compile_preprocess(steps, self._inputs))]
+        have = ", ".join(f"{name} {head.shape}" for name, head in held.items()) or "nothing"
+        raise InputError(f"{self.path}: has no array named {missing[0]!r}, which is an input of the model; it holds {have}")
+
+    def _check_shape(self, spec: TensorSpec) -> None:
+        """Rows of rank 3 and more without declared steps must have the model's own shape: a mere count would let axes be mixed up."""
+        row = self._npz.heads[spec.name].shape[1:]
+        if self._declared or len(row) < 3:
+            return
+        fits = any(
+            len(row) == len(want) and all(w in (None, size) for size, w in zip(row, want, strict=True))
+            for want in (spec.shape, spec.shape[1:])
+        )
+        if not fits:
+            raise InputError(f"{self.path}: array {spec.name} has rows of shape {row}, the model takes {spec.shape}")
+
+    def _count(self) -> int:
+        counts = {array: self._npz.heads[array].shape[:1] for array, _ in self._feeders}
+        counts.update({name: self._npz.heads[name].shape[:1] for name in RESERVED[:1] if name in self._npz.heads})
+        if any(not count for count in counts.values()) or len(set(counts.values())) != 1:
+            said = ", ".join(f"{name} {count[0] if count else 'no'} rows" for name, count in counts.items())
+            raise InputError(f"{self.path}: its arrays must have one row for each sample ({said})")
+        count = int(next(iter(counts.values()))[0])
+        if not count:
+            raise InputError(f"{self.path}: holds no samples")
+        return count
+
+    def _labels(self) -> Any:
+        if "labels" not in self._npz.heads:
+            return None
+        return self._whole_numbers("labels")
+
+    def _calibrate(self) -> Any:
+        if "calibrate" not in self._npz.heads:
+            return None
+        rows = np.unique(self._whole_numbers("calibrate"))
+        if not len(rows) or rows[0] < 0 or rows[-1] >= self.count:
+            raise InputError(f"{self.path}: array calibrate: must hold row numbers from 0 to {self.count - 1}")
+        return rows
+
+    def _whole_numbers(self, name: str) -> Any:
+        array = self._npz.whole(name)
+        if array.ndim != 1 or not np.array_equal(array, np.rint(array)):
+            raise InputError(f"{self.path}: array {name}: must be a list of whole numbers")
+        return array.astype(np.int64)
+
+
+def _steps_for(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if step.args.get("input") in (None, name))
+
+
+def _as_window(raw: Any) -> Any:
+    """A row as window values (length, channels): one reading for rank 0 and 1; rank 3 and more as one flat reading, C order."""
+    return raw if raw.ndim == 2 else raw.reshape(1, -1)
+
+
+def _ascending(rows: Any) -> tuple[int, ...]:
+    return tuple(int(row) for row in np.sort(rows))

@@ -1,0 +1,1 @@
+"""From graphs to model files, one format and precision a file."""

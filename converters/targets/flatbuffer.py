@@ -1,0 +1,112 @@
+"""Writing TensorFlow Lite files. The one module that knows the schema classes and the flatbuffer library.
+
+The classes are generated from TensorFlow Lite's ``schema.fbs`` and ship with the LiteRT runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from converters.targets.scales import Scale
+from edge_agent.errors import RuntimeMissing
+
+_TYPES = MappingProxyType({"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"})
+_BIGGEST_OLD_CODE = 127  # older readers look at an 8-bit operator code
+
+
+def schema() -> Any:
+    """The generated classes. Raises :class:`RuntimeMissing` when LiteRT is not installed."""
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError:
+        raise RuntimeMissing("writing TensorFlow Lite files needs ai-edge-litert: pip install 'edge-runtime[convert]'") from None
+    return schema_py_generated
+
+
+class FlatModel:
+    """A model being written: tensors and operators of its one subgraph, referred to by number."""
+
+    def __init__(self) -> None:
+        self._s = schema()
+        self._tensors: list[Any] = []
+        self._operators: list[Any] = []
+        self._buffers: list[Any] = [self._s.BufferT()]  # buffer 0 is the empty one
+        self._codes: dict[tuple[str, int], int] = {}
+        self._code_tables: list[Any] = []
+
+    def tensor(self, name: str, shape: Sequence[int], dtype: str, quantization: Scale | None = None) -> int:
+        """A tensor computed at run time."""
+        made = self._s.TensorT()
+        made.name, made.shape, made.buffer = name, np.asarray(shape, np.int32), 0
+        made.type = getattr(self._s.TensorType, _TYPES[dtype])
+        if quantization is not None:
+            made.quantization = self._quantization([quantization.scale], [quantization.zero_point], 0)
+        self._tensors.append(made)
+        return len(self._tensors) - 1
+
+    def constant(self, name: str, array: Any, scales: Any = None, axis: int = 0, zero_point: int = 0) -> int:
+        """A tensor with its values in the file; ``scales`` quantize it along ``axis``, one scale or one for each index."""
+        index = self.tensor(name, array.shape, str(array.dtype))
+        buffer = self._s.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+        self._buffers.append(buffer)
+        made = self._tensors[index]
+        made.buffer = len(self._buffers) - 1
+        if scales is not None:
+            made.quantization = self._quantization(scales, [zero_point] * len(scales), axis)
+        return index
+
+    def rename(self, tensor: int, name: str) -> None:
+        self._tensors[tensor].name = name
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        return tuple(int(size) for size in self._tensors[tensor].shape)
+
+    def operator(
+        self, code: str, inputs: Sequence[int], output: int, options: str = "", values: Mapping[str, Any] | None = None, *, version: int = 1
+    ) -> None:
+        """One operator; ``options`` names its options table (without ``T``), ``values`` the fields of it."""
+        made = self._s.OperatorT()
+        made.opcodeIndex = self._code(code, version)
+        made.inputs, made.outputs = np.asarray(inputs, np.int32), np.asarray([output], np.int32)
+        if options:
+            made.builtinOptionsType = getattr(self._s.BuiltinOptions, options)
+            made.builtinOptions = getattr(self._s, f"{options}T")()
+            for key, value in (values or {}).items():
+                setattr(made.builtinOptions, key, value)
+        self._operators.append(made)
+
+    def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+        """The file."""
+        import flatbuffers
+
+        graph = self._s.SubGraphT()
+        graph.name, graph.tensors, graph.operators = "main", self._tensors, self._operators
+        graph.inputs, graph.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
+        model = self._s.ModelT()
+        model.version, model.description = 3, "edge-convert"
+        model.subgraphs, model.operatorCodes, model.buffers = [graph], self._code_tables, self._buffers
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _code(self, code: str, version: int) -> int:
+        key = (code, version)
+        if key not in self._codes:
+            table = self._s.OperatorCodeT()
+            table.builtinCode = getattr(self._s.BuiltinOperator, code)
+            table.deprecatedBuiltinCode = min(table.builtinCode, _BIGGEST_OLD_CODE)
+            table.version = version
+            self._code_tables.append(table)
+            self._codes[key] = len(self._code_tables) - 1
+        return self._codes[key]
+
+    def _quantization(self, scales: Any, zero_points: Any, axis: int) -> Any:
+        made = self._s.QuantizationParametersT()
+        made.scale, made.zeroPoint = np.asarray(scales, np.float32), np.asarray(zero_points, np.int64)
+        made.quantizedDimension = axis
+        return made

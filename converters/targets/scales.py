@@ -1,0 +1,70 @@
+"""Affine 8-bit quantization: real = (stored - zero_point) * scale.
+
+Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", sections 2.1, 2.2;
+symmetric per-channel weights as in the TensorFlow Lite 8-bit quantization specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from converters.calibrate.ranges import Range
+
+_SMALLEST = 1e-9  # a tensor that is always zero still needs a scale
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Scale and zero point of one activation tensor."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantizedWeights:
+    """int8 values with one scale (float32) for each index of ``axis``; the zero points are 0."""
+
+    values: Any
+    scales: Any
+    axis: int
+
+
+def activation_scale(extent: Range, *, signed: bool) -> Scale:
+    """Maps ``extent``, widened to hold zero, on all 256 codes; zero itself is exact, as padding needs it to be."""
+    low, high = min(extent[0], 0.0), max(extent[1], 0.0)
+    scale = float(np.float32(max((high - low) / 255.0, _SMALLEST)))
+    first = -128 if signed else 0
+    return Scale(scale, int(np.clip(round(first - low / scale), first, first + 255)))
+
+
+def quantize_weights(weight: Any, axis: int) -> QuantizedWeights:
+    """Rounds to -127..127 by output channel."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    scales = np.maximum(np.abs(weight.astype(np.float64)).max(axis=others), _SMALLEST) / 127.0
+    scales = scales.astype(np.float32)
+    form = [1] * weight.ndim
+    form[axis] = -1
+    values = np.clip(np.rint(weight.astype(np.float64) / scales.astype(np.float64).reshape(form)), -127, 127)
+    return QuantizedWeights(values.astype(np.int8), scales, axis)
+
+
+def quantize_bias(bias: Any, input_scale: float, weight_scales: Any) -> tuple[Any, Any]:
+    """int32 values and their scales (float32), input scale times weight scale by channel, so that products and bias add up."""
+    scales = (np.float64(input_scale) * weight_scales.astype(np.float64)).astype(np.float32)
+    limit = 2**31 - 1
+    values = np.clip(np.rint(bias.astype(np.float64) / scales.astype(np.float64)), -limit, limit)
+    return values.astype(np.int32), scales
+
+
+def spread_scales(scales: Mapping[str, Scale], pairs: list[tuple[str, str]]) -> dict[str, Scale]:
+    """``scales`` with each pair's second tensor given the first one's: operators that only move values share one scale."""
+    result = dict(scales)
+    for source, target in pairs:
+        if source in result:
+            result[target] = result[source]
+    return result
