@@ -18,7 +18,6 @@ from edge_agent.update.policy import expired, retry_delay_s
 from edge_agent.update.tools import Ended, Progress, Tools
 from edge_agent.values import HealthSample, TrialReport
 
-POLL_S = 0.5
 ROLLBACK_TRIES = 3
 _MODELS_FAULT = (ModelError, WorkerDied, WorkerHung, BundleError)
 
@@ -188,14 +187,14 @@ class Acts:
                 return _failed(reason)
             if watched_enough(self._baseline, now, elapsed_s, watch_s):
                 return Ended(Outcome.DONE, result="done")
-            tools.interrupt.wait(min(POLL_S, max(0.01, watch_s - elapsed_s)))
+            tools.interrupt.wait(min(tools.poll_s, max(0.01, watch_s - elapsed_s)))
 
     def _roll_back(self, record: UpdateRecord) -> Ended:
         self.hook("pre-rollback", record)  # it may prepare, it may not prevent
         problem = ""
         for attempt in range(ROLLBACK_TRIES):
             if attempt:
-                self._tools.interrupt.wait(POLL_S)
+                self._tools.interrupt.wait(self._tools.poll_s)
             try:
                 problem = self._restore(record)
             except EdgeError as error:
@@ -210,8 +209,8 @@ class Acts:
         model, tools = record.command.model, self._tools
         target = record.previous
         if target and not tools.store.healthy(target):
-            target = tools.store.previous(model)
-            if not target or target == record.digest or not tools.store.healthy(target):
+            target = tools.store.servable(model, but=record.digest)
+            if not target:
                 return f"the files of {record.previous[:12]} are missing or damaged, and there is no older version"
         problem = ""
         try:

@@ -74,6 +74,15 @@ class FileStore:
         usable = (d for d in history if d != active and self.folder(d).is_dir() and not self.quarantined(d))
         return next(usable, "")
 
+    def servable(self, model: str, *, but: str = "") -> str:
+        """What can serve ``model``: the active bundle, or the newest before it whose files are whole; never ``but``, empty when none can.
+
+        The files are hashed. This is what to start after a boot: a pointer may name a bundle that the disk has damaged since.
+        """
+        active, history = self._pointer(model)
+        candidates = (d for d in (active, *history) if d and d != but and not (d != active and self.quarantined(d)))
+        return next((digest for digest in candidates if self.healthy(digest)), "")
+
     def models(self) -> tuple[str, ...]:
         names = (path.name[: -len(".json")] for path in self._active.glob("*.json"))
         return tuple(sorted(name for name in names if _MODEL.fullmatch(name)))

@@ -21,7 +21,7 @@ from edge_agent.update.health import Limits
 from edge_agent.update.interrupt import Interrupt, Stopped
 from edge_agent.update.machine import RESTING, Outcome, State, UpdateCommand, UpdateRecord, advance, resume
 from edge_agent.update.policy import REPORTED, RetryPlan, admit, already_active, pending
-from edge_agent.update.tools import Ended, RunHook, Tools, UpdateStore
+from edge_agent.update.tools import POLL_S, Ended, RunHook, Tools, UpdateStore
 from edge_agent.values import Event
 
 OnResult = Callable[[UpdateCommand, str, str, Mapping[str, Any]], None]
@@ -51,6 +51,7 @@ class Updater:
         watch_s: float,
         retry: RetryPlan | None = None,
         limits: Limits | None = None,
+        poll_s: float = POLL_S,
     ) -> None:
         self._journal = journal
         self._store = store
@@ -60,7 +61,7 @@ class Updater:
         self._report = report
         self._on_result = on_result
         self._interrupt = Interrupt()
-        tools = Tools(store, fetcher, host, clock, hooks, self._interrupt, self._made_progress, watch_s)
+        tools = Tools(store, fetcher, host, clock, hooks, self._interrupt, self._made_progress, watch_s, poll_s)
         self._acts = Acts(replace(tools, retry=retry or tools.retry, limits=limits or tools.limits))
         self._lock = threading.RLock()
         self._record: UpdateRecord | None = None
@@ -169,20 +170,35 @@ class Updater:
         self._interrupt.wake()
         return ()
 
+    def work(self) -> bool:
+        """Do what is due: one act, or one result to tell. False when nothing is, until a command or some time comes."""
+        record = self.recover()
+        if pending(record):
+            return self._conclude(record)
+        if record.state in RESTING:
+            if not self._mended:
+                self._mend(record)
+            return False
+        try:
+            ended = self._acts.perform(record)
+        except Stopped:
+            self._save(replace(record, attempts=record.attempts - 1))
+            return False
+        except Exception as error:  # whatever it was, the old model must serve and the next update must be possible
+            ended = Ended(Outcome.FAILED, f"unexpected {type(error).__name__}: {error}", "failed")
+        self._move(record, ended)
+        return True
+
     def _run(self) -> None:
         while not self._interrupt.stopping:
-            record = self.recover()
-            if record.state in RESTING:
-                self._rest(record)
-                continue
-            try:
-                ended = self._acts.perform(record)
-            except Stopped:
-                self._save(replace(record, attempts=record.attempts - 1))
-                return
-            except Exception as error:  # whatever it was, the old model must serve and the next update must be possible
-                ended = Ended(Outcome.FAILED, f"unexpected {type(error).__name__}: {error}", "failed")
-            self._move(record, ended)
+            if not self.work():
+                pause_s = _AGAIN_S if pending(self.record()) else None if self._mended else _MEND_S
+                self._interrupt.wait(pause_s)
+
+    def _mend(self, record: UpdateRecord) -> None:
+        self._mended = self._acts.mend(record)
+        if self._mended and record.command is not None:
+            self._emit("update_rolled_back", "warning", f"{record.command.model}: the version before serves again", record.command)
 
     def _move(self, record: UpdateRecord, ended: Ended) -> None:
         """Go where the table says; where the journal cannot follow, a success is a failure."""
@@ -222,19 +238,6 @@ class Updater:
                     self._store.drop_transfers()
                     self._store.collect({record.digest, record.previous})
         raise AssertionError
-
-    def _rest(self, record: UpdateRecord) -> None:
-        if pending(record):
-            if not self._conclude(record):
-                self._interrupt.wait(_AGAIN_S)
-            return
-        if record.state is State.BROKEN and not self._mended:
-            self._mended = self._acts.mend(record)
-            if self._mended and record.command is not None:
-                self._emit("update_rolled_back", "warning", f"{record.command.model}: the version before serves again", record.command)
-            self._interrupt.wait(_MEND_S)
-            return
-        self._interrupt.wait(None)
 
     def _conclude(self, record: UpdateRecord) -> bool:
         """Tell the result, once the journal has it; false when that has to wait."""
