@@ -6,9 +6,11 @@ a device without a network, or in the middle of an update, answers all the same.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.clock import Clock
@@ -48,6 +50,7 @@ class Parts:
     reporter: Reporter
     desk: CommandDesk
     results: ResultBoard
+    uploads: Path
     transport: MqttTransport | None
     local: LocalServer
     notifier: Notifier
@@ -78,6 +81,7 @@ class Agent:
         if p.transport is not None:
             p.transport.start()
         p.updater.start()
+        self._tidy_up()
         self._event("agent_started", "info", f"edge-agent {__version__} serves as {p.config.device.id} ({p.facts.profile})")
         p.notifier.ready()
 
@@ -103,6 +107,7 @@ class Agent:
         self._event("agent_stopping", "info", "told to stop")
         p.local.stop()
         p.updater.stop()
+        p.desk.stop()
         p.engine.stop(timeout_s=5.0)
         p.reporter.stop()
         if p.transport is not None:
@@ -139,6 +144,14 @@ class Agent:
         if not self._p.results.settle(command.command_id, Settled(status, reason, data)):
             self._p.desk.finish(command.command_id, status, reason, data)
         self._p.publish_status()
+
+    def _tidy_up(self) -> None:
+        """Commands and uploads of the last run that no update goes on with."""
+        under_way = self._p.updater.record().command
+        self._p.desk.recover({under_way.command_id} if under_way is not None else ())
+        for upload in self._p.uploads.iterdir():
+            if under_way is None or not under_way.path.startswith(str(upload)):
+                shutil.rmtree(upload, ignore_errors=True)
 
     def _serve(self, model: str) -> None:
         """Serve the active version, or the one before it when that one cannot."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ class Places:
         return self.root / "update" / "trust"
 
     @property
+    def uploads(self) -> Path:
+        return self.root / "update" / "uploads"
+
+    @property
     def outbox(self) -> Path:
         return self.root / "outbox.sqlite"
 
@@ -77,7 +82,7 @@ class Places:
     def make(self) -> None:
         """Create the folders. Raises ConfigError when the state folder cannot be written."""
         try:
-            for folder in (self.root, self.store, self.journal.parent, self.trust):
+            for folder in (self.root, self.store, self.journal.parent, self.trust, self.uploads):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o750)
         except OSError as error:
             raise ConfigError([Problem("device.state_dir", f"{error.filename}: {error.strerror}")]) from None
@@ -103,8 +108,17 @@ def assemble(config: AgentConfig) -> Agent:
         config=config.engine,
         runtimes=tuple(installed()),
         publish=publish,
-        on_crash_loop=lambda model, digest: rescue[0].rescue(model, digest),
+        on_crash_loop=lambda model, digest: _aside(lambda: rescue[0].rescue(model, digest)),
     )
+    facts = DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())
+    place = Place(
+        places.store,
+        places.trust,
+        config.updates.repository,
+        config.updates.trusted_root,
+        config.updates.max_bundle_mib * MIB,
+    )
+    fetcher = SubprocessFetcher(place, facts, store, fetch_timeout_s=config.updates.fetch_timeout_s)
     probe = Probe(board=choose_reader(profile), clock=clock)
     reporter = Reporter(
         device=config.device.id,
@@ -115,18 +129,10 @@ def assemble(config: AgentConfig) -> Agent:
         topics=topics,
         clock=clock,
         state_dir=config.device.state_dir,
+        extra_roles=lambda: [("updater", pid)] if (pid := fetcher.pid) else [],
     )
     if config.mqtt.host:
         events.subscribe(reporter.events)
-    facts = DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())
-    place = Place(
-        places.store,
-        places.trust,
-        config.updates.repository,
-        config.updates.trusted_root,
-        config.updates.max_bundle_mib * MIB,
-    )
-    fetcher = SubprocessFetcher(place, facts, store, fetch_timeout_s=config.updates.fetch_timeout_s)
     updater = Updater(
         journal=FileJournal(places.journal),
         store=store,
@@ -170,6 +176,7 @@ def assemble(config: AgentConfig) -> Agent:
         reporter=reporter,
         desk=desk,
         results=ResultBoard(),
+        uploads=places.uploads,
         transport=transport,
         local=LocalServer(socket_path(config.device.runtime_dir)),
         notifier=Notifier(),
@@ -264,3 +271,8 @@ def _feed_sources(config: AgentConfig, transport: MqttTransport, engine: Engine)
 
 def _deliver_to(engine: Engine, pipeline: str) -> Callable[[str, bytes], None]:
     return lambda topic, payload: engine.deliver(pipeline, topic, payload)
+
+
+def _aside(act: Callable[[], None]) -> None:
+    """Run ``act`` on a thread of its own: the engine's thread must not wait for what calls the engine back."""
+    threading.Thread(target=act, name="rescue", daemon=True).start()

@@ -81,7 +81,7 @@ def _print_models(models: list[dict[str, Any]]) -> None:
 def install(args: argparse.Namespace) -> int:
     if not args.bundle.is_file():
         raise CommandError(f"{args.bundle}: no such file")
-    return _carry_out(args, {"call": "install"}, attach=args.bundle)
+    return _carry_out(args, {"call": "install", "name": args.bundle.name}, attach=args.bundle)
 
 
 def rollback(args: argparse.Namespace) -> int:

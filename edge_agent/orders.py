@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import queue
+import shutil
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -76,14 +77,17 @@ class Orders:
     def call_install(self, request: Mapping[str, Any], fd: int | None, progress: Progress) -> Any:
         if fd is None:
             raise CommandError("install: the bundle must be attached as an open file")
-        upload = self._p.store.incoming_path(f"upload-{uuid.uuid4().hex}")
+        name = str(request.get("name", ""))
+        folder = self._p.uploads / uuid.uuid4().hex
+        upload = folder / (name if valid_word(name) else "bundle.edgemodel")  # errors name the caller's file
         try:
+            folder.mkdir()
             _copy_in(fd, upload, self._p.config.updates.max_bundle_mib << 20)
             manifest = _manifest_of(upload)
             command = UpdateCommand(f"local-{uuid.uuid4().hex[:12]}", manifest.name, manifest.version, source="file", path=str(upload))
             return self._carry_out(command, progress)
         finally:
-            upload.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def call_rollback(self, request: Mapping[str, Any], fd: int | None, progress: Progress) -> Any:
         command = self._rollback_command(f"local-{uuid.uuid4().hex[:12]}", _word(request, "model"))
