@@ -56,6 +56,19 @@ def text(*, pattern: str = "", endings: tuple[str, ...] = ()) -> Rule:
     return rule
 
 
+def topic_filter() -> Rule:
+    """An MQTT topic filter (MQTT 3.1.1, section 4.7): ``+`` stands alone in its level, ``#`` alone in the last."""
+
+    def rule(value: Any) -> str:
+        if not isinstance(value, str) or not 0 < len(value.encode("utf-8", "replace")) <= 65_535 or "\x00" in value:
+            return "must be text, not empty"
+        levels = value.split("/")
+        misplaced = any("+" in level and level != "+" for level in levels) or "#" in value[:-1] or ("#" in value and levels[-1] != "#")
+        return "has a wildcard where none may be: + stands alone between slashes, # alone at the end" if misplaced else ""
+
+    return rule
+
+
 def texts() -> Rule:
     """A list of one or more different words."""
 

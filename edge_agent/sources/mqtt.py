@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from edge_agent.clock import Clock, SystemClock, monotonic_s
 from edge_agent.errors import SourceError
-from edge_agent.sources.framing import Framing, choose_framing, fields_of
+from edge_agent.sources.framing import Framing, Reading, choose_framing, fields_of
 from edge_agent.values import Sample
 
 
@@ -47,15 +47,21 @@ class MqttSource:
         if self._inbox is None:
             raise SourceError(f"source {self.name}: has no MQTT connection")
         deadline_s = monotonic_s(self._clock) + timeout_s
+        left_s = timeout_s
         while True:
-            message = self._inbox.get(max(0.0, deadline_s - monotonic_s(self._clock)))
+            message = self._inbox.get(left_s)
             if message is None:
                 return None
             payload = message[1]
             reading = self._framing(payload) if len(payload) <= self._max else None
             if reading is not None:
-                break
+                return self._sample(reading)
             self.garbage += 1
+            left_s = deadline_s - monotonic_s(self._clock)
+            if left_s <= 0:  # a flood of garbage must not keep the reader from its other work
+                return None
+
+    def _sample(self, reading: Reading) -> Sample:
         sample = Sample(self.name, self._seq, self._clock.monotonic_ns(), reading.values, reading.label)
         self._seq += 1
         return sample

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_agent.errors import Problem
-from edge_agent.option_check import Option, check_options, flag, number, one_of, text, texts, whole
+from edge_agent.option_check import Option, check_options, flag, number, one_of, text, texts, topic_filter, whole
 
 REPLAY_EXTENSIONS = (".npz", ".csv", ".jsonl")
 
@@ -25,7 +25,7 @@ _SOURCES: Mapping[str, Mapping[str, Option]] = {
         "max_line_bytes": Option(whole(low=16, high=1 << 20)),
     },
     "mqtt": {
-        "topic": Option(text(), required=True),
+        "topic": Option(topic_filter(), required=True),
         "framing": Option(one_of("auto", "csv", "json")),
         "fields": Option(texts()),
         "max_payload_bytes": Option(whole(low=16, high=64 << 20)),

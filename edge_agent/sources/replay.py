@@ -7,7 +7,6 @@ line by line, so a recording may be larger than RAM.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event
@@ -84,7 +83,11 @@ class ReplaySource:
             fresh = self._readings is None
             if self._readings is None:
                 self._readings = self._play()
-            reading = next(self._readings, None)
+            try:
+                reading = next(self._readings, None)
+            except SourceError:
+                self._readings = None
+                raise
             if reading is not None:
                 return reading
             if fresh:
@@ -98,7 +101,7 @@ class ReplaySource:
     def _play(self) -> Iterator[Reading]:
         try:
             yield from self._arrays() if self._path.suffix.lower() == ".npz" else self._lines()
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # numpy's reader alone raises seven kinds for files that are not what they seem
             raise SourceError(f"source {self.name}: {self._path}: cannot be read ({error})") from error
 
     def _arrays(self) -> Iterator[Reading]:

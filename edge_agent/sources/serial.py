@@ -93,13 +93,14 @@ class SerialSource:
         if self._serial is None:
             raise SourceError(f"source {self.name}: {self._port} is not open")
         deadline_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        left_ns = deadline_ns - self._clock.monotonic_ns()
         while not self._ready:
-            left_ms = max(0, deadline_ns - self._clock.monotonic_ns()) / 1e6
-            data = self._receive(left_ms)
-            if not data:
-                return None
+            data = self._receive(max(0, left_ns) / 1e6)
             self._take(data)
-        return self._ready.popleft()
+            left_ns = deadline_ns - self._clock.monotonic_ns()
+            if not data or left_ns <= 0:  # out of time, perhaps through noise that never ends
+                break
+        return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
         port, self._serial = self._serial, None
