@@ -69,6 +69,7 @@ class CommandDesk:
         self._lock = threading.RLock()
         results, self._acked = log.load()
         self._known = {result.id: result for result in results}
+        self._inherited = {result.id for result in results if result.status == "accepted"}
         self._unsaved = False
         self._unreadable_at_s: float | None = None
         self._resender: threading.Thread | None = None
@@ -79,10 +80,10 @@ class CommandDesk:
         self._handlers = dict(handlers)
 
     def recover(self, running: Collection[str] = ()) -> None:
-        """After a start: fail what was accepted before and is not among ``running``, the ids somebody goes on with."""
+        """After a start: fail what an earlier run accepted and is not among ``running``, the ids somebody goes on with."""
         with self._lock:
-            lost = [r.id for r in self._known.values() if r.status == "accepted" and r.id not in running]
-        for command_id in lost:
+            lost = self._inherited - set(running)
+        for command_id in sorted(lost):
             self._finish_quietly(command_id, "failed", "interrupted: the agent ended before it was done", {})
 
     def receive(self, topic: str, payload: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,12 @@ def test_what_was_accepted_before_a_restart_is_failed_unless_somebody_goes_on_wi
     assert bench.done == ["a", "b"]
 
 
+def test_a_command_that_came_after_the_start_is_not_taken_for_a_lost_one(bench: Bench) -> None:
+    bench.send("a", "deploy")
+    bench.desk.recover()
+    assert bench.outbox.told() == [("a", "accepted")]
+
+
 @pytest.mark.parametrize(
     ("args", "status", "reason"),
     [
@@ -239,13 +245,29 @@ def test_final_results_are_told_again_from_time_to_time_while_the_line_is_free(t
     bench.desk.stop()
 
 
+class Paper:
+    """A log in memory: 800 syncs of a real disk would prove nothing more."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[Sequence[ResultMessage], Collection[str]] = ((), ())
+
+    def load(self) -> tuple[list[ResultMessage], set[str]]:
+        return list(self.kept[0]), set(self.kept[1])
+
+    def save(self, results: Sequence[ResultMessage], acked: Collection[str]) -> None:
+        self.kept = (tuple(results), frozenset(acked))
+
+
 def test_memory_is_bounded_and_forgets_acknowledged_commands_first(bench: Bench) -> None:
+    log = Paper()
+    handlers = {"ping": bench.ping, "deploy": bench.deploy}
+    bench.desk = CommandDesk(device="d1", topics=TOPICS, log=log, outbox=bench.outbox, clock=bench.clock, handlers=handlers)
     bench.send("open", "deploy")
     bench.send("owed")
     for n in range(REMEMBERED + 10):
         bench.send(f"n{n}")
         bench.ack(f"n{n}")
-    results, acked = FileCommandLog(bench.path).load()
+    results, acked = log.load()
     assert len(results) == REMEMBERED
     assert [r.id for r in results[:2]] == ["open", "owed"]
     assert len(acked) == REMEMBERED - 2
