@@ -1,0 +1,67 @@
+"""Every figure, on this machine: ``make bench`` or ``python -m benchmarks [NAME ...] [--json FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import deploy, footprint, hop, install_size, swap
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measurement and how to print it."""
+
+    title: str
+    measure: Callable[[], dict[str, object]]
+    lines: Callable[[dict[str, object]], list[str]]
+
+
+FIGURES: Mapping[str, Figure] = {
+    "hop": Figure("Added latency of a window over a bare runtime call, same run", hop.hop, hop.lines),
+    "swap": Figure("Samples lost in 100 swaps at 100 Hz", swap.swap, swap.lines),
+    "footprint": Figure("Memory of each device process at rest, one model", footprint.footprint, footprint.lines),
+    "deploy": Figure("Wall time of an update over the air, inference running", deploy.deploy, deploy.lines),
+    "install-size": Figure("Size of what each extra installs", install_size.install_size, install_size.lines),
+}
+
+
+def machine() -> str:
+    """The machine the figures are of, in words."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ""
+    )
+    return f"{platform.machine()}, {os.cpu_count()} cores, {model or 'unknown processor'}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures: {', '.join(FIGURES)} (default all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write them as JSON")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in FIGURES]
+    if unknown:
+        parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join(FIGURES)}")
+    print(f"machine: {machine()}\nload: {os.getloadavg()[0]:.1f}\n", flush=True)
+    results: dict[str, object] = {"machine": machine()}
+    for name in args.names or FIGURES:
+        figure = FIGURES[name]
+        began = time.monotonic()
+        results[name] = result = figure.measure()
+        print(f"{name}: {figure.title}")
+        print("\n".join(figure.lines(result)))
+        print(f"  (taken in {time.monotonic() - began:.0f} s)\n", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
