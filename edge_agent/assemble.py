@@ -25,7 +25,7 @@ from edge_agent.protocol.codec import encode
 from edge_agent.protocol.messages import PredictionMessage
 from edge_agent.protocol.topics import Topics
 from edge_agent.results import ResultBoard
-from edge_agent.runtimes.choose import installed
+from edge_agent.runtimes.installed import installed
 from edge_agent.serving.local_server import LocalServer
 from edge_agent.serving.local_socket import socket_path
 from edge_agent.telemetry.probe import Probe

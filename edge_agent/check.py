@@ -11,7 +11,7 @@ from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
 from edge_agent.errors import BundleError, ConfigError, Problem
-from edge_agent.runtimes.choose import installed
+from edge_agent.runtimes.installed import installed
 
 
 def check_config(path: Path, *, as_json: bool) -> int:

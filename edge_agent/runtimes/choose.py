@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import re
 from pathlib import Path
 
 from edge_agent.bundle.manifest import Manifest, RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.ports import Runtime
 from edge_agent.runtimes import onnx, tflite
+from edge_agent.runtimes.installed import installed, version_key
 from edge_agent.runtimes.tensors import fits
 
 EXTRAS = {"onnx": "edge-runtime[onnx]", "tflite": "edge-runtime[tflite]"}
@@ -36,12 +36,6 @@ def load_model_file(path: Path, *, threads: int = 1) -> Runtime:
     return _load(name, path, threads)
 
 
-def installed() -> dict[str, str]:
-    """Versions of the installed runtimes by the manifest's words (``onnx``, ``tflite``), without importing them."""
-    found = {"onnx": onnx.onnx_version(), "tflite": tflite.tflite_version()}
-    return {name: library[1] for name, library in found.items() if library is not None}
-
-
 def preimport(names: tuple[str, ...]) -> None:
     """Imports the libraries of these runtimes (and numpy), so that processes forked later need not; absent ones are passed over."""
     for name in names:
@@ -66,15 +60,6 @@ def check_requirement(requirement: RuntimeRequirement) -> None:
         )
     if version in requirement.excluded:
         raise RuntimeMissing(f"the model must not run on {requirement.name} {version}, which is installed: install another version")
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version, for comparing: ``1.24.0rc1`` gives (1, 24). Trailing zeros do not count."""
-    leading = re.match(r"\d+(?:\.\d+)*", version)
-    numbers = [int(part) for part in leading[0].split(".")] if leading else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
 
 
 def _load(name: str, path: Path, threads: int) -> Runtime:

@@ -9,34 +9,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import ModelError, RuntimeMissing
+from edge_agent.runtimes.installed import onnx_library
 from edge_agent.runtimes.tensors import TensorCheck, first_line
 from edge_agent.values import DTYPES, TensorSpec
 
-DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 BROKEN_VERSIONS = ("1.21.0",)
 """1.21.0 dies with an illegal instruction on Cortex-A72 and A53 (microsoft/onnxruntime #23957)."""
 
 _ELEMENT_TYPES = {"float": "float32", "double": "float64"}
 
 
-def onnx_version() -> tuple[str, str] | None:
-    """Distribution and version of the installed ONNX Runtime, found without importing it."""
-    for name in DISTRIBUTIONS:
-        try:
-            return name, metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def import_onnxruntime() -> Any:
     """The module, with telemetry off. Raises :class:`RuntimeMissing` when it is absent or a version that must not be imported."""
-    found = onnx_version()
+    found = onnx_library()
     if found is None:
         raise RuntimeMissing("onnxruntime is not installed: pip install 'edge-runtime[onnx]'")
     if found[1] in BROKEN_VERSIONS:

@@ -19,6 +19,7 @@ from edge_agent.bundle.golden import load_cases, within
 from edge_agent.bundle.manifest import RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.runtimes import choose, onnx, tflite
+from edge_agent.runtimes.installed import installed, onnx_library, tflite_library, version_key
 from edge_agent.values import TensorSpec
 
 
@@ -43,7 +44,7 @@ def test_a_bundles_model_is_proven_by_its_golden_cases(tmp_path: Path, options: 
 
 def test_installed_runtimes_are_told_without_importing_them() -> None:
     code = (
-        "import sys, json; from edge_agent.runtimes.choose import installed; from edge_agent import bench\n"
+        "import sys, json; from edge_agent.runtimes.installed import installed; from edge_agent import bench\n"
         "print(json.dumps([installed(), [m for m in ('numpy', 'onnxruntime', 'ai_edge_litert') if m in sys.modules]]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -76,9 +77,9 @@ def test_unfit_versions_are_refused_with_what_to_do(tmp_path: Path, requirement:
 
 
 def test_nothing_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "version", versions())
-    monkeypatch.setattr(tflite, "tflite_version", lambda: None)
-    assert choose.installed() == {}
+    monkeypatch.setattr(choose, "installed", dict)
+    monkeypatch.setattr(onnx, "onnx_library", lambda: None)
+    monkeypatch.setattr(tflite, "tflite_library", lambda: None)
     for name in ("onnx", "tflite"):
         with pytest.raises(RuntimeMissing, match=rf"pip install 'edge-runtime\[{name}\]'"):
             choose.check_requirement(RuntimeRequirement(name))
@@ -89,14 +90,20 @@ def test_nothing_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_onnxruntime_that_crashes_on_raspberry_pi_is_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "version", versions(onnxruntime="1.21.0"))
+    monkeypatch.setattr(onnx, "onnx_library", lambda: onnx_library(versions(onnxruntime="1.21.0")))
     with pytest.raises(RuntimeMissing, match=r"1\.21\.0 crashes .* pip install"):
         onnx.import_onnxruntime()
 
 
+def test_a_board_without_libraries_has_no_runtimes() -> None:
+    assert onnx_library(versions()) is None and tflite_library(versions()) is None
+    assert onnx_library(versions(onnxruntime_gpu="1.20.0")) == ("onnxruntime-gpu", "1.20.0")
+    assert set(installed()) <= {"onnx", "tflite"}
+
+
 def test_litert_goes_before_tflite_runtime() -> None:
-    assert tflite.tflite_version(versions(tflite_runtime="2.14.0")) == ("tflite-runtime", "2.14.0")
-    assert tflite.tflite_version(versions(tflite_runtime="2.14.0", ai_edge_litert="2.3.0")) == ("ai-edge-litert", "2.3.0")
+    assert tflite_library(versions(tflite_runtime="2.14.0")) == ("tflite-runtime", "2.14.0")
+    assert tflite_library(versions(tflite_runtime="2.14.0", ai_edge_litert="2.3.0")) == ("ai-edge-litert", "2.3.0")
 
 
 def test_tflite_runtime_is_not_tried_with_numpy_2() -> None:
@@ -109,8 +116,8 @@ def test_tflite_runtime_is_not_tried_with_numpy_2() -> None:
     ("older", "newer"), [("1.9.2", "1.10"), ("1.23", "1.23.1"), ("2.14.0", "2.14.1rc1"), ("", "0.1"), ("1.2.3+local", "1.3")]
 )
 def test_versions_compare_by_number(older: str, newer: str) -> None:
-    assert choose.version_key(older) < choose.version_key(newer)
-    assert choose.version_key("1.2") == choose.version_key("1.2.0")
+    assert version_key(older) < version_key(newer)
+    assert version_key("1.2") == version_key("1.2.0")
 
 
 def test_a_manifest_that_speaks_of_another_model_is_refused(tmp_path: Path) -> None:
