@@ -450,6 +450,32 @@ def test_its_thread_takes_commands_and_stops(device: Device) -> None:
     assert device.serves() == "2"
 
 
+@pytest.mark.parametrize("after_effect", [False, True])
+@pytest.mark.parametrize("version", ["2", "sick"])
+def test_power_lost_before_and_after_each_write_of_an_update(device: Device, version: str, after_effect: bool) -> None:
+    for calls in range(30):
+        device.results.clear()
+        (device.store.root / "quarantine.json").unlink(missing_ok=True)
+        device.weather.calls_left, device.weather.after_effect = calls, after_effect
+        try:
+            device.install(version, f"cut-{calls}")
+            device.run()
+        except PowerLoss:
+            device.boot()
+            device.run()
+        else:
+            break
+        assert device.updater.record().state is State.IDLE
+        told = {r[1] for r in device.results}
+        assert len(told) <= 1
+        assert device.serves() == ("2" if told == {"done"} else "1")
+        if device.serves() == "2":
+            device.install("1", f"back-{calls}", source="store")
+            device.run()
+            assert device.serves() == "1"
+    assert calls > 8, "every write was met"
+
+
 VERSIONS = ("1", "2", "3", "wrong", "heavy", "stuck", "sick")
 SHELF = Path(tempfile.mkdtemp(prefix="edge-bundles-"))
 SHELVED = {version: tiny_bundle(SHELF / f"{version}.edgemodel", name="m", version=version) for version in VERSIONS}
@@ -495,16 +521,18 @@ class PoweredDevice(RuleBasedStateMachine):
         if command is not None:
             self.device.updater.cancel(command.command_id)
 
-    @rule(calls=st.integers(0, 6), after_effect=st.booleans())
-    def power_will_go(self, calls: int, after_effect: bool) -> None:
+    @rule(calls=st.integers(0, 12), after_effect=st.booleans())
+    def work_until_the_power_goes(self, calls: int, after_effect: bool) -> None:
         self.device.weather.calls_left, self.device.weather.after_effect = calls, after_effect
+        self.powered(self.device.run)
+        self.device.weather.calls_left = -1
 
     @rule()
     def reboot(self) -> None:
         self.device.boot()
 
     @rule(full=st.booleans())
-    def disk(self, full: bool) -> None:
+    def fill_or_empty_the_disk(self, full: bool) -> None:
         self.device.weather.full = full
 
     @precondition(lambda self: hasattr(self, "device"))
