@@ -18,6 +18,7 @@ from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
 from edge_agent.errors import ConfigError, Problem
 from edge_agent.events import EventFan
+from edge_agent.factory import needed_runtimes
 from edge_agent.inference.engine import Engine
 from edge_agent.notify import Notifier
 from edge_agent.orders import Orders
@@ -106,7 +107,7 @@ def assemble(config: AgentConfig) -> Agent:
         clock=clock,
         report=events.report,
         config=config.engine,
-        runtimes=tuple(installed()),
+        runtimes=needed_runtimes(config.models, store),
         publish=publish,
         on_crash_loop=lambda model, digest: _aside(lambda: rescue[0].rescue(model, digest)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import ModelConfig
 from edge_agent.errors import BundleError, EdgeError
 from edge_agent.update.compatibility import DeviceFacts, unfit
@@ -34,3 +35,21 @@ def install_factory_models(models: Sequence[ModelConfig], store: FileStore, fact
             )
         except EdgeError as error:
             say("model_failed", "error", f"{model.name}: {error}", model=model.name)
+
+
+def needed_runtimes(models: Sequence[ModelConfig], store: FileStore) -> tuple[str, ...]:
+    """Names of the runtimes that the models of this device use now: what is worth sharing from the zygote.
+
+    A model that comes later with another runtime imports it in its own worker: slower to start, but nothing else pays for it.
+    """
+    needed = set()
+    for model in models:
+        try:
+            active = store.active(model.name)
+            if active:
+                needed.add(store.manifest(active).runtime.name)
+            elif model.bundle is not None:
+                needed.add(read_manifest(model.bundle).runtime.name)
+        except (EdgeError, OSError):
+            continue  # starting the model says what is wrong with it
+    return tuple(sorted(needed))
