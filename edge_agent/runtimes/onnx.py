@@ -48,7 +48,7 @@ class OnnxRuntime:
         self.version: str = ort.__version__
         self._session = _open_session(ort, path, threads)
         self.inputs = tuple(_spec(path, node) for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(path, node) for node in self._session.get_outputs())
+        self.outputs = _numeric_outputs(path, self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
         self._check = TensorCheck(self.inputs)
 
@@ -82,10 +82,23 @@ def _open_session(ort: Any, path: Path, threads: int) -> Any:
         raise ModelError(f"{path.name}: onnxruntime {ort.__version__} refuses it: {first_line(error)}") from error
 
 
-def _spec(path: Path, node: Any) -> TensorSpec:
-    """``tensor(float)`` and its like to numpy words; named dimensions are free ones."""
+def _numeric_outputs(path: Path, nodes: Any) -> tuple[TensorSpec, ...]:
+    """The outputs that are tensors of numbers; others (a classifier's text label beside its scores) are left uncomputed."""
+    specs = tuple(_spec(path, node) for node in nodes if _dtype(node) in DTYPES)
+    if not specs:
+        raise ModelError(f"{path.name}: has no output of numbers, only {', '.join(f'{node.name} {node.type}' for node in nodes)}")
+    return specs
+
+
+def _dtype(node: Any) -> str:
+    """``tensor(float)`` and its like to numpy words."""
     element = str(node.type).removeprefix("tensor(").removesuffix(")")
-    dtype = _ELEMENT_TYPES.get(element, element)
+    return _ELEMENT_TYPES.get(element, element)
+
+
+def _spec(path: Path, node: Any) -> TensorSpec:
+    """Name, dtype and shape; named dimensions are free ones."""
+    dtype = _dtype(node)
     if dtype not in DTYPES:
         raise ModelError(f"{path.name}: tensor {node.name} has type {node.type}, which is not supported")
     shape = tuple(size if isinstance(size, int) and size > 0 else None for size in node.shape)

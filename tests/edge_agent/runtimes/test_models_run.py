@@ -123,6 +123,22 @@ def test_type_no_sensor_can_fill_is_refused(tmp_path: Path) -> None:
         load_model_file(tmp_path / "m.onnx")
 
 
+def test_outputs_that_are_not_numbers_are_left_out(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y"))
+    text = helper.make_tensor_value_info("t", TensorProto.STRING, [1])
+    nodes = [helper.make_node("Cast", ["x"], ["t"], to=TensorProto.STRING), helper.make_node("Neg", ["x"], ["y"])]
+    for name, outputs in (("both.onnx", [text, y]), ("text.onnx", [text])):
+        graph = helper.make_graph(nodes[: len(outputs)], "g", [x], outputs)
+        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(tmp_path / name))
+    runtime = load_model_file(tmp_path / "both.onnx")
+    assert [spec.name for spec in runtime.outputs] == ["y"]
+    assert runtime.run({"x": np.ones(1, np.float32)})["y"].tolist() == [-1]
+    with pytest.raises(ModelError, match=r"no output of numbers, only t tensor\(string\)"):
+        load_model_file(tmp_path / "text.onnx")
+
+
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
 def test_loading_and_failing_print_nothing(tmp_path: Path, kind: str) -> None:
     path = make(kind, tmp_path)
