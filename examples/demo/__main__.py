@@ -7,7 +7,6 @@ or says which step failed, with status 1.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -17,12 +16,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.demo.devices import RATE_HZ, Device
-from examples.demo.processes import BIN, Household, StepFailed, free_port, listening, run_tool, start_broker, wait_until
+from examples.demo.devices import DIGITS, PROFILES, RATE_HZ, Device, against_original, build_digits
+from examples.demo.processes import BIN, Household, StepFailed, free_port, run_tool, start_broker, start_repository, wait_until
 from examples.demo.sabotage import swap_labels_in_model
-
-DIGITS = Path(__file__).resolve().parent.parent / "digits"
-PROFILES = ("rpi4", "rpi5")
 
 
 @dataclass(slots=True)
@@ -61,30 +57,8 @@ def convert(story: Story) -> None:
     story.title(1, "Convert the trained model for the board: float ONNX in, proven int8 bundle out")
     story.bundle("x").parent.mkdir(parents=True)
     for version, model in (("1.0.0", "digits_v1.onnx"), ("2.0.0", "digits_v2.onnx")):
-        output = run_tool(
-            "edge-convert",
-            "build",
-            DIGITS / model,
-            *(word for profile in PROFILES for word in ("--profile", profile)),
-            "--samples",
-            DIGITS / "samples.npz",
-            "--processing",
-            DIGITS / "processing.toml",
-            "--name",
-            "digits",
-            "--version",
-            version,
-            "-o",
-            story.bundle(version),
-            "--json",
-        )
-        report = json.loads(output)
-        story.note(f"digits {version}", summarize_build(report))
-
-
-def summarize_build(report: dict[str, object]) -> str:
-    """One line of the converter's report: accuracy, size and latency against the float original."""
-    return str(report["summary"])
+        report = build_digits(model, version, story.bundle(version))
+        story.note(f"digits {version}", against_original(report))
 
 
 def start(story: Story) -> None:
@@ -93,8 +67,7 @@ def start(story: Story) -> None:
     kind = start_broker(story.household, story.broker_port)
     run_tool("edge-fleet", "init", story.repo)
     run_tool("edge-fleet", "publish", story.bundle("1.0.0"), "--repo", story.repo)
-    story.household.start("repository", [BIN / "edge-fleet", "serve", "--repo", story.repo, "--port", str(story.repo_port)])
-    wait_until(lambda: listening(story.repo_port), 20, "the repository listens", story.household)
+    start_repository(story.household, story.repo, story.repo_port)
     for number, profile in enumerate(PROFILES, 1):
         device = Device(f"press-{number}", profile, story.out / f"press-{number}")
         device.prepare(

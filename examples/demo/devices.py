@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from examples.demo.ledger import Ledger, read_ledger
 from examples.demo.processes import BIN, Household, run_tool
 
 RATE_HZ = 100
+DIGITS = Path(__file__).resolve().parent.parent / "digits"
+PROFILES = ("rpi4", "rpi5")
 
 TEMPLATE = """\
 # Written by the demonstration. Check it with: edge-agent check --config {config}
@@ -62,6 +65,7 @@ class Device:
     name: str
     profile: str
     folder: Path
+    rate_hz: float = RATE_HZ
 
     @property
     def config(self) -> Path:
@@ -80,7 +84,7 @@ class Device:
             root=root,
             broker_port=broker_port,
             repo_port=repo_port,
-            rate_hz=RATE_HZ,
+            rate_hz=self.rate_hz,
         )
         self.config.write_text(text)
         run_tool("edge-agent", "check", "--config", self.config)
@@ -107,3 +111,41 @@ class Device:
         models = self.status()["models"]
         assert isinstance(models, list)
         return next(str(m["version"]) for m in models if m["name"] == "digits" and m["state"] == "serving")
+
+
+def build_digits(model: str, version: str, bundle: Path, *, show: bool = True) -> dict[str, Any]:
+    """Convert ``examples/digits/MODEL`` for both boards with the command a user would type; returns the converter's report."""
+    output = run_tool(
+        "edge-convert",
+        "build",
+        DIGITS / model,
+        *(word for profile in PROFILES for word in ("--profile", profile)),
+        "--samples",
+        DIGITS / "samples.npz",
+        "--processing",
+        DIGITS / "processing.toml",
+        "--name",
+        "digits",
+        "--version",
+        version,
+        "-o",
+        bundle,
+        "--scheme",
+        "int8",
+        "--quiet",
+        "--json",
+        show=show,
+    )
+    report: dict[str, Any] = json.loads(output)
+    return report
+
+
+def against_original(report: dict[str, Any]) -> str:
+    """Accuracy, size and latency of the converter's choice against the float original, in one line."""
+    chosen = next(c for c in report["candidates"] if c["scheme"] == report["chosen"])
+    source = report["source"]
+    return (
+        f"{report['chosen']}: accuracy {100 * chosen['accuracy']:.2f} % (float {100 * chosen['original_accuracy']:.2f} %), "
+        f"size {chosen['bytes'] / 1e3:.1f} kB ({source['bytes'] / chosen['bytes']:.1f} times smaller), "
+        f"latency {chosen['latency_us']['median_us']:.1f} us ({1 / chosen['latency_ratio']['median']:.1f} times as fast)"
+    )

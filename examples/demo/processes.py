@@ -129,3 +129,9 @@ def start_broker(household: Household, port: int) -> str:
         kind = "embedded (amqtt)"
     wait_until(lambda: listening(port), 20, "the broker listens", household)
     return kind
+
+
+def start_repository(household: Household, repo: Path, port: int) -> None:
+    """Serve the signed repository at ``repo`` on the loopback ``port``."""
+    household.start("repository", [BIN / "edge-fleet", "serve", "--repo", repo, "--port", str(port)])
+    wait_until(lambda: listening(port), 20, "the repository listens", household)
