@@ -75,8 +75,12 @@ def test_no_runtime_may_phone_home() -> None:
 def test_user_and_folders_agree_across_the_files() -> None:
     unit = service()
     assert f"u {unit['User']} " in (SYSTEMD / "edge-agent.sysusers.conf").read_text()
-    assert f"/etc/{unit['ConfigurationDirectory']} 0750 root {unit['Group']}" in (SYSTEMD / "edge-agent.tmpfiles.conf").read_text()
-    assert unit["ConfigurationDirectoryMode"] == "0750"
+    assert f"d /etc/edge-agent 0750 root {unit['Group']}" in (SYSTEMD / "edge-agent.tmpfiles.conf").read_text()
+    assert unit["StateDirectory"] == unit["RuntimeDirectory"] == "edge-agent"
+
+
+def test_the_configuration_stays_read_only() -> None:
+    assert "ConfigurationDirectory" not in service(), "it mounts the folder writable inside the service"
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no shell")
