@@ -70,7 +70,7 @@ class CommandDesk:
         results, self._acked = log.load()
         self._known = {result.id: result for result in results}
         self._inherited = {result.id for result in results if result.status == "accepted"}
-        self._unsaved = False
+        self._held: set[str] = set()
         self._unreadable_at_s: float | None = None
         self._resender: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -103,23 +103,19 @@ class CommandDesk:
     def finish(self, command_id: str, status: str, reason: str = "", data: Mapping[str, Any] | None = None) -> None:
         """The end of a command: ``status`` is a final one. The first call counts; ids that did not come over MQTT are ignored.
 
-        Raises StoreError when the result cannot be made durable now; it has been sent all the same. Call again later, it is not sent twice.
+        Raises StoreError when the result cannot be made durable now. Then it is not told yet either: a result that was told and then
+        forgotten would be told otherwise after a restart. Call again later; the desk itself tries again, too.
         """
         with self._lock:
             known = self._known.get(command_id)
             if known is None:
                 return
-            fresh = known.status not in FINAL_STATUSES
-            if fresh:
+            if known.status not in FINAL_STATUSES:
                 self._known[command_id] = self._result(known.id, known.kind, status, reason, data or {})
-                self._unsaved = True
-            # Durable first: a result that was told and then forgotten would be told otherwise after a restart.
-            try:
-                if self._unsaved:
-                    self._save()
-            finally:
-                if fresh:
-                    self._send(self._known[command_id])
+                self._held.add(command_id)
+                self._start_resender()
+            if self._held:
+                self._save()
 
     def reconnected(self) -> None:
         """The broker is back: tell again every final result that has not been acknowledged."""
@@ -170,9 +166,11 @@ class CommandDesk:
     def _answered_before(self, command_id: str) -> bool:
         with self._lock:
             known = self._known.get(command_id)
-        if known is not None:
-            self._send(known)
-        return known is not None
+            if known is None:
+                return False
+            held = command_id in self._held
+            self._send(replace(known, status="accepted", reason="", data={}) if held else known)
+            return True
 
     def _settle(self, command_id: str, kind: str, status: str, reason: str) -> None:
         """A final result for a command that is not begun."""
@@ -205,10 +203,7 @@ class CommandDesk:
             if known is None or known.status not in FINAL_STATUSES or ack.id in self._acked:
                 return
             self._acked.add(ack.id)
-            try:
-                self._save()
-            except StoreError:
-                pass  # after a restart it is told, and acknowledged, once more
+            self._save_quietly()  # failing that, it is told and acknowledged once more after a restart
 
     def _expired(self, expires: str) -> bool:
         if not expires:
@@ -227,7 +222,6 @@ class CommandDesk:
     def _remember(self, result: ResultMessage) -> None:
         with self._lock:
             self._known[result.id] = result
-            self._unsaved = True
             while len(self._known) > REMEMBERED:
                 self._forget_one()
             self._save()
@@ -242,14 +236,23 @@ class CommandDesk:
         self._acked.discard(victim)
 
     def _save(self) -> None:
+        """Everything to the log; then what was held back for want of it can be told."""
         self._log.save(tuple(self._known.values()), self._acked)
-        self._unsaved = False
+        held, self._held = self._held, set()
+        for command_id in sorted(held & self._known.keys()):
+            self._send(self._known[command_id])
+
+    def _save_quietly(self) -> None:
+        try:
+            self._save()
+        except StoreError:
+            pass
 
     def _finish_quietly(self, command_id: str, status: str, reason: str, data: Mapping[str, Any]) -> None:
         try:
             self.finish(command_id, status, reason, data)
         except StoreError:
-            pass  # it is in memory and was sent; the next write of the log has it
+            pass  # it is in memory, and told as soon as the log can be written
 
     # Telling
 
@@ -270,7 +273,8 @@ class CommandDesk:
 
     def _owed(self) -> list[ResultMessage]:
         with self._lock:
-            return [r for r in self._known.values() if r.status in FINAL_STATUSES and r.id not in self._acked]
+            quiet = self._acked | self._held
+            return [r for r in self._known.values() if r.status in FINAL_STATUSES and r.id not in quiet]
 
     def _start_resender(self) -> None:
         with self._lock:
@@ -282,8 +286,10 @@ class CommandDesk:
         """Tell owed results again from time to time; ends when nothing is owed."""
         while not self._stopping.wait(self._resend_s * random.uniform(0.75, 1.25)):
             with self._lock:
+                if self._held:
+                    self._save_quietly()
                 owed = self._owed()
-                if not owed:
+                if not owed and not self._held:
                     self._resender = None
                     return
             if self._outbox.queued() <= LINE_BUSY:

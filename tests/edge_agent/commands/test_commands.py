@@ -295,7 +295,7 @@ def test_nothing_is_begun_that_cannot_be_recorded(bench: Bench) -> None:
     assert "No space left" in bench.outbox.results()[0].reason
 
 
-def test_a_result_that_cannot_be_made_durable_is_sent_once_and_the_caller_may_try_again(bench: Bench) -> None:
+def test_a_result_is_not_told_before_it_is_durable(bench: Bench) -> None:
     log = FullDisk(bench.path)
     bench.desk = CommandDesk(device="d1", topics=TOPICS, log=log, outbox=bench.outbox, clock=bench.clock, handlers={"deploy": bench.deploy})
     bench.send("a", "deploy")
@@ -303,10 +303,31 @@ def test_a_result_that_cannot_be_made_durable_is_sent_once_and_the_caller_may_tr
     for _ in range(2):
         with pytest.raises(StoreFull):
             bench.desk.finish("a", "done")
+    bench.send("a", "deploy")
+    bench.desk.reconnected()
+    assert bench.outbox.told() == [("a", "accepted"), ("a", "accepted")]
     log.full = False
     bench.desk.finish("a", "done")
-    assert bench.outbox.told() == [("a", "accepted"), ("a", "done")]
+    bench.desk.finish("a", "done")
+    assert bench.outbox.told()[2:] == [("a", "done")]
     assert [r.status for r in FileCommandLog(bench.path).load()[0]] == ["done"]
+
+
+def test_a_result_held_back_by_a_full_disk_is_told_when_there_is_space(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "unused")
+    log = FullDisk(tmp_path / "log")
+
+    def fills_the_disk(command: CommandMessage) -> Outcome | None:
+        log.full = True
+        return "done", "", {}
+
+    handlers = {"ping": fills_the_disk}
+    desk = CommandDesk(device="d1", topics=TOPICS, log=log, outbox=bench.outbox, clock=bench.clock, handlers=handlers, resend_s=0.01)
+    desk.receive(TOPICS.command, encode(CommandMessage("a", "ping")))
+    assert bench.outbox.told() == [("a", "accepted")]
+    log.full = False
+    wait_for(lambda: ("a", "done") in bench.outbox.told(), what="the result")
+    desk.stop()
 
 
 def test_a_result_that_cannot_be_written_as_json_is_still_a_result(bench: Bench) -> None:

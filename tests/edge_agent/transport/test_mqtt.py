@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,7 +70,7 @@ def first_of_each(payloads: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("start", [mosquitto, embedded], ids=["mosquitto", "embedded"])
-def test_birth_messages_commands_and_last_words(tmp_path: Path, start: Callable[[Path], contextmanager[Broker]]) -> None:
+def test_birth_messages_commands_and_last_words(tmp_path: Path, start: Callable[[Path], AbstractContextManager[Broker]]) -> None:
     with start(tmp_path / "broker") as broker, Listener(broker.port) as listener:
         heard: list[tuple[str, bytes]] = []
         with device(at(broker.port), tmp_path) as one:
@@ -84,7 +87,7 @@ def test_birth_messages_commands_and_last_words(tmp_path: Path, start: Callable[
         wait_for(lambda: listener.on("edge/v1/d1/status") == [b"online", b"bye"], what="birth and last words")
         with Listener(broker.port, "edge/v1/+/status") as later:
             # The embedded broker hands a retained message out once for every time it was set.
-                wait_for(lambda: set(later.messages) == {("edge/v1/d1/status", b"bye", True)}, what="the retained last words")
+            wait_for(lambda: set(later.messages) == {("edge/v1/d1/status", b"bye", True)}, what="the retained last words")
         assert one.kinds() == ["broker_connected"]
 
 
@@ -114,8 +117,6 @@ threading.Event().wait()
 
 
 def _child(port: int, folder: Path, mode: str) -> subprocess.Popen[bytes]:
-    import sys
-
     return subprocess.Popen([sys.executable, "-c", CHILD, str(port), str(folder), mode], stdout=subprocess.PIPE)
 
 
@@ -160,7 +161,8 @@ def test_nothing_is_lost_and_order_is_kept_when_the_broker_is_killed_and_comes_b
             wait_for(lambda: one.outbox.queued() == 0, 20, "the outbox to drain")
             wait_for(lambda: len(set(listener.on("edge/v1/d1/events"))) == 120, 20, "every message")
             assert first_of_each(listener.on("edge/v1/d1/events")) == [b"%d" % n for n in range(120)]
-            assert one.kinds() == ["broker_connected", "broker_lost", "broker_unreachable", "broker_connected"]
+            # Whether an attempt fell into the outage is chance.
+            assert [kind for kind in one.kinds() if kind != "broker_unreachable"] == ["broker_connected", "broker_lost", "broker_connected"]
             assert one.outbox.dropped() == 0
 
 
@@ -212,9 +214,6 @@ def test_a_wrong_password_is_one_event_and_a_right_one_is_taken_up_without_a_res
 
 def _mosquitto_account(name: str, password: str) -> str:
     """A line of Mosquitto's password file: PBKDF2-SHA512, as its manual page describes."""
-    import base64
-    import hashlib
-
     salt = b"twelve bytes"
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
     return f"{name}:$7$101${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}\n"
