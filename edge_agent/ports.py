@@ -147,7 +147,7 @@ class ModelHost(Protocol):
 
     def switch(self, model: str, digest: str) -> None:
         """Make ``digest`` serve in every pipeline: the ready candidate if there is one, else a fresh worker. No window is lost.
-        Raises EdgeError when it cannot; the one that served still serves."""
+        Raises EdgeError when it cannot; the one that served still serves. An empty ``digest`` takes the model out of service."""
         ...
 
     def discard(self, model: str) -> None:

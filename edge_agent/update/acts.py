@@ -178,8 +178,14 @@ class Acts:
         watch_s = command.watch_s or tools.watch_s
         while True:
             tools.interrupt.check()
-            now = tools.host.health(command.model)
             elapsed_s = monotonic_s(tools.clock) - begin_s
+            try:
+                now = tools.host.health(command.model)
+            except EdgeError as error:
+                if elapsed_s >= watch_s:
+                    return _failed(f"nothing could be seen of it while it was watched: {error}")
+                tools.interrupt.wait(tools.poll_s)  # after a start it may not serve yet
+                continue
             bad = complaints(self._baseline, now, elapsed_s, tools.limits)
             if bad:
                 reason = f"while it was watched it {'; '.join(bad)}"
@@ -222,7 +228,11 @@ class Acts:
             problem = str(error)
         except StoreError as error:
             problem = str(error)
-        tools.host.switch(model, target)
+        if target:
+            tools.host.switch(model, target)
+        else:
+            with contextlib.suppress(EdgeError):  # a first version has no predecessor; without the pointer no start serves it again
+                tools.host.switch(model, "")
         return problem
 
     def _ban(self, digest: str, reason: str) -> None:

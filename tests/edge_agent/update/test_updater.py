@@ -20,13 +20,13 @@ from waiting import wait_for
 
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import ManualClock
-from edge_agent.errors import FetchError, StoreFull
+from edge_agent.errors import FetchError, StoreFull, WorkerDied
 from edge_agent.update.journal import FileJournal
 from edge_agent.update.machine import RESTING, State, UpdateCommand, UpdateRecord
 from edge_agent.update.policy import REPORTED, RetryPlan, pending
 from edge_agent.update.store import FileStore
 from edge_agent.update.updater import Updater
-from edge_agent.values import Event
+from edge_agent.values import Event, HealthSample
 from firmware_hooks.execute import HookResult
 
 FINE = HookResult(True, True, None, "", False)
@@ -440,6 +440,29 @@ def test_a_fault_in_a_part_fails_the_update_and_not_the_device(device: Device, m
     device.install("2")
     device.run()
     assert device.results == [("install-2", "failed", "unexpected ZeroDivisionError: integer division or modulo by zero")]
+
+
+@pytest.mark.parametrize(("blind", "serves"), [(3, "2"), (99, "1")])
+def test_a_host_that_is_not_up_yet_is_waited_for_but_not_for_ever(
+    device: Device, monkeypatch: pytest.MonkeyPatch, blind: int, serves: str
+) -> None:
+    device.install("2", watch_s=10.0)
+    for _ in range(4):
+        device.updater.work()
+    looks = 0
+    health = device.host.health
+
+    def look(model: str) -> HealthSample:
+        nonlocal looks
+        looks += 1
+        device.clock.advance_s(1)
+        if looks <= blind:
+            raise WorkerDied("not up yet")
+        return health(model)
+
+    monkeypatch.setattr(device.host, "health", look)
+    device.run()
+    assert device.serves() == serves
 
 
 def test_its_thread_takes_commands_and_stops(device: Device) -> None:
