@@ -53,7 +53,7 @@ class FleetLink:
         self._clock = clock
         self._on_change = on_change or (lambda connected: None)
         self._inbox: queue.Queue[Received] = queue.Queue(_MAX_QUEUED)
-        self._topics: tuple[str, ...] = ()
+        self._kinds: tuple[str, ...] = ()
         self._answered = threading.Event()
         self._refusal = ""
         self._subscribed = threading.Event()
@@ -71,7 +71,7 @@ class FleetLink:
     def connect(self, kinds: Iterable[str]) -> None:
         """Connect and subscribe to ``kinds`` (such as ``status``) of every device. Raises :class:`TransportError` saying what is wrong."""
         address = self._address
-        self._topics = tuple(f"{address.prefix}/+/{kind}" for kind in kinds)
+        self._kinds = tuple(kinds)
         try:
             self._client.connect(address.host, address.port, KEEPALIVE_S)
         except (OSError, ValueError) as error:
@@ -136,7 +136,7 @@ class FleetLink:
         if reason.is_failure:
             self._refusal = str(reason)
         else:
-            client.subscribe([(topic, 1) for topic in (*self._topics, self._probe)])
+            client.subscribe([(f"{self._address.prefix}/+/{kind}", 1) for kind in self._kinds] + [(self._probe, 1)])
             if not first:
                 self._on_change(True)
         self._answered.set()
@@ -153,7 +153,8 @@ class FleetLink:
             self._probe_back.set()
             return
         topic = parse(message.topic, self._address.prefix)
-        if topic is not None:
+        # amqtt sends a new client the retained messages of other clients' subscriptions too
+        if topic is not None and topic.kind in self._kinds:
             try:
                 self._inbox.put_nowait(Received(topic, bytes(message.payload), bool(message.retain)))
             except queue.Full:
