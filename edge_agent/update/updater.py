@@ -8,6 +8,7 @@ safe because every state the journal can still hold resumes to the same end. No 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -68,6 +69,7 @@ class Updater:
         self._saved: UpdateRecord | None = None
         self._thread: threading.Thread | None = None
         self._mended = True
+        self._log = logging.getLogger(__name__)
 
     def recover(self) -> UpdateRecord:
         """Read the journal after a start and say where to go on; call it before the models are started.
@@ -110,6 +112,11 @@ class Updater:
     def record(self) -> UpdateRecord:
         """Where the update is, or how the last one ended."""
         return self.recover()
+
+    def under_way(self) -> UpdateCommand | None:
+        """The command that still owes its last word, if any."""
+        record = self.recover()
+        return record.command if record.state not in RESTING or pending(record) else None
 
     def submit(self, command: UpdateCommand) -> tuple[str, ...]:
         """Every reason why ``command`` is refused; empty when it is admitted, which is durable then.
@@ -191,7 +198,12 @@ class Updater:
 
     def _run(self) -> None:
         while not self._interrupt.stopping:
-            if not self.work():
+            try:
+                busy = self.work()
+            except Exception:  # whoever listens to results or events failed; the thread must outlive that
+                self._log.exception("the update stands still and is taken up again")
+                busy = False
+            if not busy:
                 pause_s = _AGAIN_S if pending(self.record()) else None if self._mended else _MEND_S
                 self._interrupt.wait(pause_s)
 

@@ -465,6 +465,26 @@ def test_a_host_that_is_not_up_yet_is_waited_for_but_not_for_ever(
     assert device.serves() == serves
 
 
+def test_a_listener_that_fails_is_told_again_by_a_thread_that_lives(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.update.updater._AGAIN_S", 0.01)
+    left = ["first", "second"]
+    remember = device._result
+
+    def forgetful(*told: Any) -> None:
+        if left:
+            raise OSError(left.pop())
+        remember(*told)
+
+    monkeypatch.setattr(device.updater, "_on_result", forgetful)
+    device.updater.start()
+    device.install("2")
+    assert device.updater.under_way() is not None
+    wait_for(lambda: device.results)
+    device.updater.stop()
+    assert device.results == [("install-2", "done", "")]
+    assert device.updater.under_way() is None
+
+
 def test_its_thread_takes_commands_and_stops(device: Device) -> None:
     device.updater.start()
     device.install("2")
