@@ -12,7 +12,7 @@ from pathlib import Path
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN, TOP = 224, 104, 150, 62, 28, 74
 STYLE = """
   text { font: 13px system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; fill: #1c2733 }
-  .small { font-size: 11px; fill: #52616f } 
+  .small { font-size: 11px; fill: #52616f }
   .over { paint-order: stroke; stroke: #fbfcfd; stroke-width: 4px } .title { font-size: 15px; font-weight: 600 }
   .box { fill: #ffffff; stroke: #5b7083; stroke-width: 1.3 } .key { fill: #e3f1ea; stroke: #2f7d5b }
   .warn { fill: #fdeee3; stroke: #b5622a } .zone { fill: #f1f5f8; stroke: #c8d3dc; stroke-dasharray: 5 4 }

@@ -199,6 +199,7 @@ class SqliteOutbox:
             top = self._next_id - 1
             self._urgent = 0
         if not rows and not gone and self._retry_at_s is None and not self._damage:
+            self._settle(top)  # what was urgent has been acknowledged before it could be written: its put must not wait on
             return
         try:
             self._recover()
@@ -208,6 +209,11 @@ class SqliteOutbox:
             self._failed(error, top)
             return
         self._written(rows, gone, dropped, top)
+
+    def _settle(self, top: int) -> None:
+        with self._changed:
+            self._settled = max(self._settled, top)
+            self._changed.notify_all()
 
     def _written(self, rows: list[Row], gone: set[int], dropped: int, top: int) -> None:
         assert self._file is not None

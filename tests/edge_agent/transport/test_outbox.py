@@ -335,3 +335,17 @@ def test_any_sequence_of_acts_agrees_with_a_plain_list(tmp_path_factory: pytest.
             assert outbox.queued() == len(queue)
     finally:
         outbox.close()
+
+
+def test_a_message_acknowledged_before_it_could_be_written_does_not_keep_its_sender_waiting(tmp_path: Path) -> None:
+    with opened(tmp_path / "o.db", flush_s=HOUR_S) as outbox:
+        outbox.listen(lambda: outbox.ack([row.id for row in outbox.take(100)]))
+        done = threading.Event()
+
+        def send() -> None:
+            for number in range(100):
+                outbox.put("t", b"%d" % number, keep=1)
+            done.set()
+
+        threading.Thread(target=send, daemon=True).start()
+        assert done.wait(4.0), "a put waited for a write that was not needed any more"
