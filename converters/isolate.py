@@ -22,7 +22,7 @@ _KINDS: Mapping[str, type[EdgeError]] = {kind.__name__: kind for kind in (InputE
 
 
 def run_job(folder: Path, job: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """What the child answered. Errors it met are raised here; a crash or hang is a :class:`ModelError` that says which signal or how long."""
+    """What the child answered. Errors it met are raised here; its crash or hang is a :class:`ModelError` with the signal or the time."""
     (folder / "job.json").write_text(json.dumps(job))
     result = folder / "result.json"
     result.unlink(missing_ok=True)

@@ -34,13 +34,19 @@ def infer(folder: Path, job: Mapping[str, Any]) -> Answer:
     for feed in feeds:
         for name, array in runtime.run(feed).items():
             kept[name].append(np.array(array))
-    np.savez(folder / "outputs.npz", **{f"output_{i}": np.stack(kept[spec.name]) for i, spec in enumerate(runtime.outputs)})
+    arrays: dict[str, Any] = {f"output_{i}": np.stack(kept[spec.name]) for i, spec in enumerate(runtime.outputs)}
+    np.savez(folder / "outputs.npz", **arrays)
     return {
         "runtime": runtime.name,
         "version": runtime.version,
         "inputs": [_as_json(spec) for spec in runtime.inputs],
         "outputs": [_as_json(spec) for spec in runtime.outputs],
     }
+
+
+def specs(folder: Path, job: Mapping[str, Any]) -> Answer:
+    """The inputs of one model."""
+    return {"inputs": [_as_json(spec) for spec in load_model_file(Path(job["model"]), threads=1).inputs]}
 
 
 def calibrate(folder: Path, job: Mapping[str, Any]) -> Answer:
@@ -62,7 +68,7 @@ def time(folder: Path, job: Mapping[str, Any]) -> Answer:
     return {"rounds_us": measure(runs, SystemClock(), budget_s=job["budget_s"])}
 
 
-JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {"infer": infer, "calibrate": calibrate, "time": time}
+JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {"specs": specs, "infer": infer, "calibrate": calibrate, "time": time}
 
 
 def _samples(job: Mapping[str, Any], inputs: tuple[TensorSpec, ...]) -> Samples:

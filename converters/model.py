@@ -102,9 +102,7 @@ def proto_of(graph: Graph, *, ir_version: int | None = None, extra_outputs: Iter
         [numpy_helper.from_array(np.asarray(array), name) for name, array in graph.constants.items()],
     )
     opsets = [helper.make_opsetid("", graph.opset), *(helper.make_opsetid(d, v) for d, v in sorted(graph.domains.items()))]
-    return helper.make_model(
-        body, opset_imports=opsets, producer_name="edge-convert", ir_version=ir_version or ir_version_for(graph.opset)
-    )
+    return helper.make_model(body, opset_imports=opsets, producer_name="edge-convert", ir_version=ir_version or ir_version_for(graph.opset))
 
 
 def to_bytes(graph: Graph) -> bytes:

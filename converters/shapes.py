@@ -13,7 +13,7 @@ from edge_agent.values import TensorSpec
 
 
 def infer_shapes(graph: Graph) -> Mapping[str, TensorSpec]:
-    """What is known of each tensor by name, constants included. A size that is not known is ``None``; a tensor of unknown rank is absent."""
+    """What is known of each tensor by name, constants included. An unknown size is ``None``; a tensor of unknown rank is absent."""
     proto = onnx.shape_inference.infer_shapes(proto_of(graph), data_prop=True)
     known = {name: TensorSpec(name, str(array.dtype), tuple(array.shape)) for name, array in graph.constants.items()}
     for value in (*proto.graph.input, *proto.graph.value_info, *proto.graph.output):

@@ -34,7 +34,7 @@ def instrumented(graph: Graph) -> bytes:
 
 
 def collect_ranges(model: Path, names: tuple[str, ...], feeds: Iterable[Mapping[str, Any]], rows: tuple[int, ...]) -> RangeTable:
-    """Runs the instrumented ``model`` on each of ``feeds``. Raises :class:`ModelError` when the runtime refuses or a value is not finite."""
+    """Runs the instrumented ``model`` on each of ``feeds``. Raises :class:`ModelError` when it is refused or a value is not finite."""
     run = _open(model)
     low, high = np.empty((len(rows), len(names)), np.float32), np.empty((len(rows), len(names)), np.float32)
     for index, feed in enumerate(feeds):

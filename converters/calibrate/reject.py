@@ -27,7 +27,7 @@ def reject_outliers(table: RangeTable) -> Calibration:
     if len(table.rows) < MIN_SAMPLES:
         wide[:] = False
     elif wide.mean() > MAX_SHARE:
-        note = f"{int(wide.sum())} of {len(wide)} calibration samples are far wider than the median; all were kept, as that is too many to be outliers"
+        note = f"{int(wide.sum())} of {len(wide)} calibration samples are far wider than the median; too many to be outliers, all were kept"
         wide[:] = False
     rejected = [_named(table, ratio, int(index)) for index in np.flatnonzero(wide)]
     kept = ~wide

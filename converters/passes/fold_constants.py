@@ -51,9 +51,10 @@ def _computed(node: Any, constants: dict[str, Any], opset: int) -> dict[str, Any
         opset = max(opset, 19)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version_for(opset))
     try:
-        result = ReferenceEvaluator(model).run(None, feeds)[0]
+        results: Any = ReferenceEvaluator(model).run(None, feeds)
     except Exception:  # an operator the reference does not know stays in the graph
         return None
+    result = results[0]
     if not isinstance(result, np.ndarray) or result.nbytes > MAX_BYTES or str(result.dtype) not in DTYPES:
         return None
     return {node.output[0]: result}

@@ -43,7 +43,7 @@ def linear_weights(node: Any, constants: Mapping[str, Any]) -> LinearWeights | N
 
 
 def scaled(node: Any, linear: LinearWeights, factor: Any, shift: Any, stem: str) -> tuple[list[str], dict[str, Any]]:
-    """New inputs for ``node``, and their arrays, so that it computes ``factor`` * old + ``shift`` by output channel; named after ``stem``."""
+    """New inputs for ``node``, named after ``stem``, and their arrays, so that it computes ``factor`` * old + ``shift`` by channel."""
     form = [1] * linear.weight.ndim
     form[linear.axis] = -1
     dtype = linear.weight.dtype

@@ -1,7 +1,7 @@
 """ONNX in int8: QuantizeLinear and DequantizeLinear pairs around what a runtime can then compute in integers.
 
-Activations are uint8 with a zero point, weights int8 by output channel, biases int32 (ONNX Runtime, "Quantize ONNX models": u8s8 is the form with
-fast kernels on x86-64 and ARM64). Operators that are not known here pass through in float. Inputs and outputs stay float.
+Activations are uint8 with a zero point, weights int8 by output channel, biases int32 (ONNX Runtime, "Quantize ONNX models": u8s8 is the
+form with fast kernels on x86-64 and ARM64). Operators that are not known here pass through in float. Inputs and outputs stay float.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RECTIFIERS = ("Relu", "Clip")
 
 
 def emit_onnx_int8(graph: Graph, ranges: Mapping[str, Range]) -> bytes:
-    """The ONNX file. ``ranges`` has the calibrated extent of every float tensor. Raises :class:`UnsupportedOp` when nothing can be quantized."""
+    """The ONNX file. ``ranges`` has the calibrated extent of every float tensor. Raises :class:`UnsupportedOp` for want of a layer."""
     return _Emitter(graph, ranges).emit()
 
 
@@ -130,6 +130,11 @@ def _result(node: Any, consumers: Mapping[str, list[Any]], shown: frozenset[str]
     """The tensor to quantize after ``node``: what a rectifier right behind it gives, since the two become one integer operation."""
     name = str(node.output[0])
     after = consumers.get(name, [])
-    if len(after) == 1 and after[0].op_type in RECTIFIERS and name not in shown and not (attributes(after[0]) and after[0].op_type == "Relu"):
+    if (
+        len(after) == 1
+        and after[0].op_type in RECTIFIERS
+        and name not in shown
+        and not (attributes(after[0]) and after[0].op_type == "Relu")
+    ):
         return str(after[0].output[0])
     return name

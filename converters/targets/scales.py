@@ -1,6 +1,6 @@
 """Affine 8-bit quantization: real = (stored - zero_point) * scale.
 
-Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", sections 2.1, 2.2;
+Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 2;
 symmetric per-channel weights as in the TensorFlow Lite 8-bit quantization specification.
 """
 

@@ -69,7 +69,9 @@ class Canvas:
         indices = []
         for spec in self.graph.inputs:
             if spec.dtype != "float32":
-                raise UnsupportedOp(f"input {spec.name} is {spec.dtype}; for TensorFlow Lite only float32 inputs are written; try --target onnx")
+                raise UnsupportedOp(
+                    f"input {spec.name} is {spec.dtype}; for TensorFlow Lite only float32 inputs are written; try --target onnx"
+                )
             shape = self.shape(spec.name)
             index = self.flat.tensor(spec.name, shape, "float32")
             indices.append(index)
@@ -129,7 +131,7 @@ class Canvas:
         self.flat.operator("RESHAPE", [index, self.ints(shape)], target, "ReshapeOptions", options)
 
     def weights(self, name: str, linear: LinearWeights, weight: Any, axis: int, source: str) -> tuple[int, int]:
-        """Weight and bias tensors of a layer that reads ``source``; ``weight`` is stored as given, ``axis`` of it counts output channels."""
+        """Weight and bias tensors of a layer that reads ``source``. ``weight`` is as it will be stored; its ``axis`` counts output channels."""
         if self.scales is None:
             made = self.flat.constant(f"{name}/weight", weight.astype(np.float32))
             return made, self.flat.constant(f"{name}/bias", linear.bias.astype(np.float32))
@@ -153,7 +155,9 @@ class Canvas:
             self.reshape(placed.index, target)
         else:
             moves = [placed.order.index(axis) for axis in order]
-            self.flat.operator("TRANSPOSE", [placed.index, self.ints(moves)], target, "TransposeOptions", version=2 if self.quantized else 1)
+            self.flat.operator(
+                "TRANSPOSE", [placed.index, self.ints(moves)], target, "TransposeOptions", version=2 if self.quantized else 1
+            )
         return target
 
 

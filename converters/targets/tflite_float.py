@@ -7,5 +7,5 @@ from converters.targets.tflite_lower import lower
 
 
 def emit_tflite_float(graph: Graph) -> bytes:
-    """The file. Inputs and outputs keep the names, shapes and layout they have in ONNX. Raises :class:`~converters.errors.UnsupportedOp`."""
+    """The file. Inputs and outputs keep their names, shapes and layout. Raises :class:`~converters.errors.UnsupportedOp`."""
     return lower(graph)

@@ -28,7 +28,9 @@ def windows(what: str, options: Mapping[str, Any], kernel: Sequence[int], size_i
     strides = _pair(options.get("strides", (1, 1)))
     dilations = _pair(options.get("dilations", (1, 1)))
     automatic = bytes(options.get("auto_pad", b"NOTSET")).decode()
-    totals = [max((o - 1) * s + (k - 1) * d + 1 - i, 0) for i, o, k, s, d in zip(size_in, size_out, kernel, strides, dilations, strict=True)]
+    totals = [
+        max((o - 1) * s + (k - 1) * d + 1 - i, 0) for i, o, k, s, d in zip(size_in, size_out, kernel, strides, dilations, strict=True)
+    ]
     pads = list(options.get("pads", (0, 0, 0, 0)))
     if automatic == "SAME_UPPER":
         pads = [t // 2 for t in totals] + [t - t // 2 for t in totals]

@@ -1,0 +1,52 @@
+"""Board profiles for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from device_profiles.schema import DeviceProfile, RuntimeLimits
+
+
+def as_json(board: DeviceProfile) -> dict[str, Any]:
+    """All of a profile."""
+    # A read-only mapping cannot be copied by asdict, hence field by field.
+    tree = {name: getattr(board, name) for name in board.__dataclass_fields__}
+    tree["runtimes"] = {name: asdict(limits) for name, limits in board.runtimes.items()}
+    tree["budget"], tree["thermal"] = asdict(board.budget), asdict(board.thermal)
+    return tree
+
+
+def describe_all(boards: Sequence[DeviceProfile]) -> str:
+    """One line each."""
+    lines = [f"{'NAME':18}{'ARCH':10}{'CORES':>5}{'RAM':>11}  {'FIRST CHOICE':14}{'TITLE'}"]
+    lines += [f"{b.name:18}{b.arch:10}{b.cores:>5}{f'{b.ram_mib} MiB':>11}  {b.schemes[0]:14}{b.title}" for b in boards]
+    return "\n".join(lines)
+
+
+def describe_one(board: DeviceProfile) -> str:
+    """One board in full."""
+    return "\n".join(
+        [
+            f"{board.name}: {board.title}",
+            f"  processor    {board.cores} x {board.cpu} ({board.arch}; {', '.join(board.features) or 'no features promised'})",
+            f"  memory       {board.ram_mib} MiB in the smallest board of the name",
+            *(f"  {name:12} {_limits(limits)}" for name, limits in board.runtimes.items()),
+            f"  schemes      {', '.join(board.schemes)} (best first)",
+            f"  budget       {board.budget.size_mib:g} MiB bundle, {board.budget.latency_ms:g} ms, {board.budget.memory_mib:g} MiB memory",
+            f"  thermal      slows down at {board.thermal.soft_c:g} °C, limit {board.thermal.limit_c:g} °C",
+            f"  accelerators {', '.join(board.accelerators) or 'none'}",
+        ]
+    )
+
+
+def _limits(limits: RuntimeLimits) -> str:
+    parts = [limits.library]
+    if limits.minimum:
+        parts.append(f"{limits.minimum} or newer")
+    if limits.below:
+        parts.append(f"below {limits.below}")
+    if limits.excluded:
+        parts.append(f"not {', '.join(limits.excluded)}")
+    return ", ".join(parts)

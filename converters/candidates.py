@@ -1,0 +1,89 @@
+"""The model files a build may choose from: which schemes are tried, and what each of them emits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from converters.calibrate.ranges import Range
+from converters.errors import InputError, UnsupportedOp
+from converters.goal import Goal
+from converters.model import Graph, Source
+from converters.recipe import Recipe
+from converters.targets.onnx_float import emit_onnx_float
+from converters.targets.onnx_qdq import emit_onnx_int8
+from converters.targets.tflite_float import emit_tflite_float
+from converters.targets.tflite_int8 import emit_tflite_int8
+from converters.targets.versions import onnx_minimum
+
+WRITABLE = ("onnx-int8", "onnx-float32", "tflite-int8", "tflite-float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model file under the name of its scheme. ``minimum`` is the runtime version its operators need."""
+
+    scheme: str
+    data: bytes
+    minimum: str = ""
+
+    @property
+    def runtime(self) -> str:
+        return self.scheme.partition("-")[0]
+
+    @property
+    def precision(self) -> str:
+        return self.scheme.partition("-")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """A scheme that gave no candidate, and why."""
+
+    scheme: str
+    reason: str
+
+
+def schemes_to_try(source: Source, goal: Goal, recipe: Recipe) -> tuple[str, ...]:
+    """Schemes in the board's order that the options leave. Raises :class:`InputError` when none is left."""
+    if recipe.scheme == "as-is" or source.format == "tflite":
+        return (_as_is(source, goal, recipe),)
+    allowed = [
+        scheme
+        for scheme in goal.schemes
+        if scheme in WRITABLE
+        and recipe.target in ("auto", scheme.partition("-")[0])
+        and recipe.scheme in ("auto", scheme.partition("-")[2])
+    ]
+    if not allowed:
+        raise InputError(
+            f"target {recipe.target}, scheme {recipe.scheme}: {', '.join(goal.profiles)} allows only {', '.join(goal.schemes)}"
+        )
+    return tuple(allowed)
+
+
+def emit(scheme: str, source: Source, graph: Graph | None, ranges: Mapping[str, Range]) -> Candidate | NotMade:
+    """The candidate of ``scheme``, or why its target refuses the network."""
+    if scheme.endswith("-as-is"):
+        return Candidate(scheme, source.data, onnx_minimum(source.graph.opset) if source.graph else "")
+    assert graph is not None
+    try:
+        if scheme == "onnx-int8":
+            return Candidate(scheme, emit_onnx_int8(graph, ranges), onnx_minimum(graph.opset))
+        if scheme == "onnx-float32":
+            return Candidate(scheme, emit_onnx_float(graph), onnx_minimum(graph.opset))
+        if scheme == "tflite-int8":
+            return Candidate(scheme, emit_tflite_int8(graph, ranges))
+        return Candidate(scheme, emit_tflite_float(graph))
+    except UnsupportedOp as error:
+        return NotMade(scheme, str(error))
+
+
+def _as_is(source: Source, goal: Goal, recipe: Recipe) -> str:
+    if recipe.scheme not in ("auto", "as-is"):
+        raise InputError(f"{source.path}: a .tflite file is packed as it is; scheme {recipe.scheme} needs the ONNX file it was made from")
+    if recipe.target not in ("auto", source.format):
+        raise InputError(f"{source.path}: target {recipe.target}: a {source.format} file packed as it is stays {source.format}")
+    if source.format not in goal.runtimes:
+        raise InputError(f"{source.path}: {', '.join(goal.profiles)} runs {', '.join(goal.runtimes)}, not {source.format}")
+    return f"{source.format}-as-is"

@@ -1,0 +1,49 @@
+"""From model outputs to the class a device would report, for counting what is right."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from converters.errors import InputError
+from converters.model import Graph
+from converters.processing import Processing
+from converters.workshop import Proof
+from edge_agent.bundle.manifest import Step
+from edge_agent.pipeline.postprocess import compile_postprocess
+
+METRICS = ("top1", "error")
+
+
+def choose_metric(processing: Processing, labels: Any, graph: Graph | None) -> str:
+    """``top1`` for models that classify: they have labels, declare a verdict, or end in a softmax. ``error`` for all others."""
+    if labels is not None or processing.decides or processing.labels:
+        return "top1"
+    if graph is not None and graph.producers()[graph.outputs[0].name].op_type == "Softmax":
+        return "top1"
+    return "error"
+
+
+def decisions(proof: Proof, processing: Processing) -> list[str]:
+    """The class of each sample by name; without declared verdict the strongest score, or whether a single one reaches 0.5."""
+    steps = processing.postprocess
+    if not processing.decides:
+        chosen = next((step.args.get("name") for step in steps if step.op == "output"), None)
+        spec = next((s for s in proof.outputs if s.name == chosen), proof.outputs[0])
+        single = math.prod(size or 1 for size in spec.shape) == 1
+        steps = (*steps, Step("threshold", {"at": 0.5}) if single else Step("argmax"))
+    decide = compile_postprocess(steps, proof.outputs, processing.labels)
+    count = len(next(iter(proof.values.values())))
+    return [decide({name: array[i] for name, array in proof.values.items()}).label or "" for i in range(count)]
+
+
+def expected(labels: Any, processing: Processing, given: list[str]) -> list[str]:
+    """The true class of each sample in the same words as ``given``. Raises :class:`InputError` for a label that has no name."""
+    names = processing.labels
+    if names and (labels.min() < 0 or labels.max() >= len(names)):
+        raise InputError(f"samples: labels: go from {labels.min()} to {labels.max()}, the processing file names {len(names)} classes")
+    if names:
+        return [names[label] for label in labels.tolist()]
+    # One score without names is "1" above its threshold and nothing below.
+    binary = set(given) <= {"", "1"}
+    return ["" if binary and label == 0 else str(label) for label in labels.tolist()]

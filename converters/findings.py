@@ -1,0 +1,147 @@
+"""What a build found out, as JSON: the quality verdict inside the bundle (the same bytes every time) and the full report beside it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from converters.calibrate.ranges import Calibration
+from converters.candidates import NotMade
+from converters.choose import Tried
+from converters.evaluate import CONFIDENCE, Evaluation
+from converters.model import Source
+from converters.passes.run import PassResult
+from converters.recipe import Recipe
+from converters.samples import Split
+from converters.timing import Latency
+from edge_agent import __version__
+
+TOOLS = ("numpy", "onnx", "onnxruntime", "ai-edge-litert", "flatbuffers")
+MAX_LISTED = 50
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """Everything a build knows at its end."""
+
+    recipe: Recipe
+    source: Source
+    split: Split
+    calibration: Calibration | None
+    passes: tuple[PassResult, ...]
+    tried: Sequence[Tried]
+    not_made: Sequence[NotMade]
+    chosen: Tried | None
+    why: str
+    source_latency: Latency
+    golden_cases: int = 0
+
+
+def tool_versions() -> dict[str, str]:
+    """The libraries that shape the bytes, with their versions."""
+    found = {"edge-runtime": __version__}
+    for name in TOOLS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def quality(findings: Findings) -> dict[str, Any]:
+    """The verdict for the manifest: nothing measured by a clock is in it, so that bytes repeat."""
+    chosen = findings.chosen
+    assert chosen is not None
+    return {
+        "verdict": "forced" if chosen.judgement.overridden else "passed",
+        "scheme": chosen.candidate.scheme,
+        **_evaluation(chosen.evaluation),
+        "max_drop": findings.recipe.max_drop,
+        "min_sqnr_db": findings.recipe.min_sqnr_db,
+        "model_bytes": len(chosen.candidate.data),
+        "source_bytes": findings.source.bytes,
+        "proven_in": {"runtime": chosen.proof.runtime, "version": chosen.proof.version, "machine": platform.machine()},
+        "calibration": _calibration(findings),
+        "golden_cases": findings.golden_cases,
+        "notes": list(chosen.judgement.notes),
+    }
+
+
+def report_tree(findings: Findings, *, timings: bool) -> dict[str, Any]:
+    """The whole story; with ``timings`` also what this machine's clock said, which differs from run to run."""
+    tree: dict[str, Any] = {
+        "name": findings.recipe.name,
+        "version": findings.recipe.version,
+        "profiles": list(findings.recipe.profiles),
+        "chosen": findings.chosen.candidate.scheme if findings.chosen else None,
+        "source": {
+            "file": findings.source.path.name,
+            "format": findings.source.format,
+            "bytes": findings.source.bytes,
+            "sha256": findings.source.sha256,
+        },
+        "limits": {"max_drop": findings.recipe.max_drop, "min_sqnr_db": findings.recipe.min_sqnr_db, "confidence": CONFIDENCE},
+        "candidates": [_tried(item, timings=timings) for item in findings.tried],
+        "not_made": [asdict(item) for item in findings.not_made],
+        "calibration": _calibration(findings),
+        "evaluation_samples": len(findings.split.evaluate),
+        "samples_shared": findings.split.shared,
+        "passes": [asdict(item) for item in findings.passes],
+        "ranges": {name: list(extent) for name, extent in findings.calibration.ranges.items()} if findings.calibration else {},
+        "golden_cases": findings.golden_cases,
+        "tools": tool_versions(),
+    }
+    if timings:
+        tree["why"] = findings.why
+        tree["source"]["latency_us"] = asdict(findings.source_latency)
+        tree["measured_on"] = {"machine": platform.machine(), "system": platform.system(), "threads": 1}
+    return tree
+
+
+def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
+    tree: dict[str, Any] = {
+        "scheme": item.candidate.scheme,
+        "bytes": len(item.candidate.data),
+        "runtime": item.proof.runtime,
+        "runtime_version": item.proof.version,
+        **_evaluation(item.evaluation),
+        "disagreements": [asdict(d) for d in item.evaluation.disagreements[:MAX_LISTED]],
+        "notes": list(item.judgement.notes),
+    }
+    if timings:
+        tree["passed"] = item.judgement.passed
+        tree["reasons"] = list(item.judgement.reasons)
+        tree["overridden"] = list(item.judgement.overridden)
+        tree["latency_us"] = asdict(item.latency)
+        tree["latency_ratio"] = asdict(item.speed)
+    return tree
+
+
+def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    tree = {key: value for key, value in asdict(evaluation).items() if key not in ("disagreements",)}
+    return {key: _plain(value) for key, value in tree.items()}
+
+
+def _calibration(findings: Findings) -> Mapping[str, Any]:
+    if findings.calibration is None:
+        return {"samples": 0, "used": 0, "rejected": [], "note": ""}
+    held = findings.calibration
+    return {
+        "samples": len(findings.split.calibrate),
+        "used": held.used,
+        "rejected": [asdict(item) for item in held.rejected[:MAX_LISTED]],
+        "note": held.note,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity; float64 keeps more digits than the numbers deserve."""
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 9) if math.isfinite(value) else None
+    return value

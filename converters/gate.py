@@ -1,0 +1,77 @@
+"""Whether a candidate may leave: a value with every reason, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from converters.evaluate import Evaluation
+from converters.timing import Ratio
+
+SLOWER_BY = 1.05
+"""A candidate is slower when even the low end of its interval is more than this many times the original's latency."""
+LARGER_BY = 1.02
+LARGER_BYTES = 1024
+"""A candidate is larger when it exceeds the source by more than both: the containers of two formats differ by that much for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``reasons`` is empty exactly when the candidate passes; ``overridden`` are those that force set aside; ``notes`` only inform."""
+
+    reasons: tuple[str, ...]
+    overridden: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user and the boards ask for."""
+
+    max_drop: float
+    min_sqnr_db: float
+    size_mib: float
+    force: bool = False
+
+
+def judge(evaluation: Evaluation, limits: Limits, *, size_bytes: int, source_bytes: int, speed: Ratio | None) -> Judgement:
+    """Wrong answers can never be forced through; being larger or slower than the source can."""
+    reasons = _quality(evaluation, limits)
+    if size_bytes > limits.size_mib * (1 << 20):
+        reasons.append(f"has {size_bytes / (1 << 20):.1f} MiB, the board's budget is {limits.size_mib:g} MiB")
+    worse = []
+    if size_bytes > max(source_bytes * LARGER_BY, source_bytes + LARGER_BYTES):
+        worse.append(f"is larger than the source ({size_bytes} bytes against {source_bytes})")
+    if speed is not None and speed.low > SLOWER_BY:
+        worse.append(f"is slower than the source on this machine ({speed.median:.2f} times its latency, at least {speed.low:.2f})")
+    if limits.force:
+        return Judgement(tuple(reasons), tuple(worse), _notes(evaluation, limits))
+    return Judgement((*reasons, *worse), (), _notes(evaluation, limits))
+
+
+def _quality(evaluation: Evaluation, limits: Limits) -> list[str]:
+    if not evaluation.finite:
+        return ["gives NaN or infinity where the original gives numbers"]
+    if evaluation.drop is None:
+        if evaluation.sqnr_db < limits.min_sqnr_db:
+            return [
+                f"its outputs are too far from the original's (signal to noise {evaluation.sqnr_db:.1f} dB, {limits.min_sqnr_db:g} asked)"
+            ]
+        return []
+    if evaluation.drop > limits.max_drop + 1e-12:
+        what = "loses" if evaluation.labelled else "may lose up to"
+        percent, allowed = 100 * evaluation.drop, 100 * limits.max_drop
+        return [f"{what} {percent:.2f} points of accuracy on {evaluation.samples} samples, {allowed:.2f} are allowed"]
+    return []
+
+
+def _notes(evaluation: Evaluation, limits: Limits) -> tuple[str, ...]:
+    if evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
+        return (
+            f"{evaluation.samples} samples are too few to be sure: the true drop may reach {100 * evaluation.drop_high:.2f} points "
+            f"(95 % interval), {100 * limits.max_drop:.2f} are allowed",
+        )
+    return ()

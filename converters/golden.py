@@ -1,0 +1,62 @@
+"""Golden cases: a few real samples with the answers of the packed model itself, for the device to check before it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.samples import Samples
+from converters.workshop import Proof
+from edge_agent.bundle.golden import tensor_bytes
+from edge_agent.bundle.manifest import GoldenCase, GoldenTensor
+
+CASES = 10
+MAX_BYTES = 8 << 20
+STEPS = 2.0
+"""Integer kernels of two processors may round one code apart in a layer; twice the output's step covers what is left of that at the end."""
+
+
+def choose_cases(classes: Sequence[str], bytes_each: int) -> list[int]:
+    """Positions of samples: the classes in turn, first come first, at most ``CASES`` and ``MAX_BYTES`` together, at least one."""
+    by_class: dict[str, list[int]] = {}
+    for position, name in enumerate(classes):
+        by_class.setdefault(name, []).append(position)
+    wanted = max(1, min(CASES, len(classes), MAX_BYTES // max(bytes_each, 1)))
+    queues = list(by_class.values())
+    turns = [queue[turn] for turn in range(wanted) for queue in queues if turn < len(queue)]
+    return sorted(turns[:wanted])
+
+
+def tolerance(proof: Proof, precision: str, steps: Mapping[str, float], max_abs_error: float) -> tuple[float, float]:
+    """Absolute and relative tolerance. Integers: one unit. int8 inside: ``STEPS`` output steps. Float: ten times the distance that two
+    runtimes showed on all samples, and never less than float32's own noise."""
+    if all(np.dtype(spec.dtype).kind in "iu" for spec in proof.outputs):
+        return 1.0, 0.0
+    largest = max(float(np.abs(proof.values[spec.name]).max(initial=0.0)) for spec in proof.outputs)
+    if precision == "int8" and steps:
+        return max(STEPS * max(steps.values()), 1e-6), 1e-4
+    measured = max_abs_error if precision == "float32" else 0.0
+    return max(10 * measured, 1e-5 * largest, 1e-6), 1e-4
+
+
+def make_cases(
+    proof: Proof, samples: Samples, rows: Sequence[int], positions: Sequence[int], allowed: tuple[float, float]
+) -> tuple[tuple[GoldenCase, ...], dict[str, bytes]]:
+    """The manifest's cases and their files. ``rows`` are the evaluated rows, ``positions`` the chosen ones among them."""
+    cases, files = [], {}
+    feeds = samples.feeds([rows[position] for position in positions])
+    for number, (position, feed) in enumerate(zip(positions, feeds, strict=True)):
+        answers = {spec.name: proof.values[spec.name][position] for spec in proof.outputs}
+        tensors = []
+        for kind, arrays in (("in", feed), ("out", answers)):
+            made = tuple(_tensor(f"golden/{number:02d}.{kind}{i}.bin", name, array) for i, (name, array) in enumerate(arrays.items()))
+            files.update({tensor.path: tensor_bytes(array) for tensor, array in zip(made, arrays.values(), strict=True)})
+            tensors.append(made)
+        cases.append(GoldenCase(tensors[0], tensors[1], *allowed))
+    return tuple(cases), files
+
+
+def _tensor(path: str, name: str, array: Any) -> GoldenTensor:
+    return GoldenTensor(name, path, str(array.dtype), tuple(int(size) for size in array.shape))

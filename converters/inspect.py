@@ -1,0 +1,63 @@
+"""What is in a bundle, its hashes checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edge_agent.bundle.archive import read_bundle, sha256_file
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.values import TensorSpec
+
+
+def inspect(path: Path) -> tuple[Manifest, dict[str, Any]]:
+    """The manifest, and all of it as JSON with the bundle's own size and hash. Raises :class:`~edge_agent.errors.BundleError`."""
+    manifest, _ = read_bundle(path)
+    return manifest, {
+        "bundle": {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)},
+        "manifest": asdict(manifest),
+    }
+
+
+def describe(manifest: Manifest, tree: dict[str, Any]) -> str:
+    """The same for people."""
+    quality, needs, runtime = manifest.quality, manifest.requires, manifest.runtime
+    excluded = f", not {', '.join(runtime.excluded)}" if runtime.excluded else ""
+    lines = [
+        f"{manifest.name} {manifest.version}",
+        f"  bundle       {tree['bundle']['bytes']} bytes, sha256 {tree['bundle']['sha256']} (every file's hash checked)",
+        f"  model        {manifest.model_file.path}, {manifest.model_file.bytes} bytes",
+        f"  runtime      {runtime.name} {runtime.minimum or 'any version'}{' or newer' if runtime.minimum else ''}{excluded}",
+        f"  made for     {', '.join(needs.profiles) or 'any board'}; {', '.join(needs.arch) or 'any processor'}",
+        f"  budget       {needs.latency_p95_ms:g} ms (95th percentile), {needs.peak_rss_mib:g} MiB",
+        *(f"  input        {_tensor(spec)}" for spec in manifest.inputs),
+        *(f"  output       {_tensor(spec)}" for spec in manifest.outputs),
+        f"  preprocess   {', '.join(step.op for step in manifest.preprocess) or 'none'}",
+        f"  postprocess  {', '.join(step.op for step in manifest.postprocess) or 'none'}",
+        f"  labels       {', '.join(manifest.labels) or 'none'}",
+        f"  quality      {_quality(quality)}",
+        f"  golden       {len(manifest.golden)} cases",
+        f"  source       sha256 {manifest.source_sha256 or 'not recorded'}",
+        f"  created      {manifest.created or 'not recorded'}",
+    ]
+    return "\n".join(lines)
+
+
+def _tensor(spec: TensorSpec) -> str:
+    sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
+    scale = "" if spec.scale is None else f", scale {spec.scale:g}, zero point {spec.zero_point}"
+    return f"{spec.name}: {spec.dtype} ({sizes}){scale}"
+
+
+def _quality(quality: Any) -> str:
+    if not quality:
+        return "no verdict"
+    parts = [str(quality.get("verdict", "no verdict")), str(quality.get("scheme", ""))]
+    if quality.get("accuracy") is not None:
+        parts.append(f"accuracy {100 * quality['accuracy']:.2f} % (original {100 * quality['original_accuracy']:.2f} %)")
+    if quality.get("agreement") is not None:
+        parts.append(f"agreement {100 * quality['agreement']:.2f} %")
+    if quality.get("samples"):
+        parts.append(f"on {quality['samples']} samples")
+    return ", ".join(part for part in parts if part)

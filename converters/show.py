@@ -1,0 +1,78 @@
+"""What a build tells a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from converters.convert import Outcome
+
+
+def built(outcome: Outcome) -> str:
+    """The table of a build that wrote a bundle."""
+    tree, written = outcome.tree, outcome.written
+    assert written is not None
+    item = next(c for c in tree["candidates"] if c["scheme"] == tree["chosen"])
+    source = tree["source"]
+    before, after = source["latency_us"]["median_us"], item["latency_us"]["median_us"]
+    lines = [
+        f"{tree['name']} {tree['version']} for {', '.join(tree['profiles'])}: {item['scheme']}",
+        f"  {'':12}{'original':>12}{'bundle':>12}",
+        *_quality(item, tree),
+        f"  {'size':12}{_kb(source['bytes']):>12}{_kb(item['bytes']):>12}   {source['bytes'] / item['bytes']:.2f} times smaller",
+        f"  {'latency':12}{_us(before):>12}{_us(after):>12}   {1 / item['latency_ratio']['median']:.2f} times as fast on this machine "
+        f"({tree['measured_on']['machine']}, {item['runtime']} {item['runtime_version']}, one thread)",
+        f"  {'proof':12}{tree['evaluation_samples']} samples, signal to noise {_db(item['sqnr_db'])}, {tree['golden_cases']} golden cases",
+        f"  {'choice':12}{tree['why']}",
+        *_calibration(tree),
+        *(f"  {'note':12}{text}" for text in item["notes"]),
+        *(f"  {'forced':12}{text}" for text in item["overridden"]),
+        f"  {'bundle':12}{written.bundle} ({_kb(written.bundle_bytes)}, sha256 {written.sha256[:16]}…)",
+        f"  {'report':12}{written.html}",
+    ]
+    return "\n".join(lines)
+
+
+def refused(outcome: Outcome) -> str:
+    """Every reason of a refusal."""
+    return "\n".join(["refused, nothing was written:", *(f"  {reason}" for reason in outcome.reasons)])
+
+
+def _quality(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
+    if item["drop"] is None:
+        return []
+    allowed = 100 * tree["limits"]["max_drop"]
+    interval = f"95 % interval {100 * item['drop_low']:.2f} to {100 * item['drop_high']:.2f}, allowed {allowed:.2f}"
+    if item["accuracy"] is None:
+        return [
+            f"  {'agreement':12}{'100 %':>12}{100 * item['agreement']:>10.2f} %   at most {100 * item['drop']:.2f} points lost ({interval})"
+        ]
+    before, after = 100 * item["original_accuracy"], 100 * item["accuracy"]
+    return [f"  {'accuracy':12}{before:>10.2f} %{after:>10.2f} %   {100 * item['drop']:.2f} points lost ({interval})"]
+
+
+def _calibration(tree: Mapping[str, Any]) -> list[str]:
+    held = tree["calibration"]
+    if not held["samples"]:
+        return []
+    rejected = ", ".join(f"row {r['row']} ({r['ratio']:.0f} times as wide as the median)" for r in held["rejected"][:5])
+    more = f" and {len(held['rejected']) - 5} more" if len(held["rejected"]) > 5 else ""
+    lines = [
+        f"  {'calibration':12}{held['used']} of {held['samples']} samples"
+        + (f"; left out as outliers: {rejected}{more}" if rejected else "")
+    ]
+    if tree["samples_shared"]:
+        lines.append(f"  {'note':12}too few samples to keep some apart: calibration and evaluation used the same ones")
+    return lines + ([f"  {'note':12}{held['note']}"] if held["note"] else [])
+
+
+def _kb(count: int) -> str:
+    return f"{count / 1000:.1f} kB"
+
+
+def _us(us: float) -> str:
+    return f"{us:.1f} µs" if us < 1000 else f"{us / 1000:.2f} ms"
+
+
+def _db(value: float | None) -> str:
+    return "exact" if value is None or value > 180 else f"{value:.1f} dB"
