@@ -1,0 +1,101 @@
+"""TLS to a real broker: certificates of both sides are checked, and a wrong one is one clear event."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+import pytest
+from brokers import mosquitto
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from waiting import wait_for
+
+from edge_agent.clock import SystemClock
+from edge_agent.config import MqttConfig
+from edge_agent.transport.mqtt import Backoff, MqttTransport
+from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.values import Event
+
+pytestmark = pytest.mark.mosquitto
+
+
+class Authority:
+    """A certificate authority that lives for one test."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.ca = self._write(f"{name}.crt", self._sign(self._key.public_key(), name, ca=True).public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, subject: str) -> tuple[Path, Path]:
+        """Certificate and key files of ``subject``, good for 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(key.public_key(), subject, ca=False).public_bytes(serialization.Encoding.PEM)
+        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        return self._write(f"{subject}.crt", certificate), self._write(f"{subject}.key", secret)
+
+    def _sign(self, key: ec.EllipticCurvePublicKey, subject: str, *, ca: bool) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
+            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self._name)]))
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256())
+
+    def _write(self, name: str, data: bytes) -> Path:
+        path = self._folder / name
+        path.write_bytes(data)
+        return path
+
+
+def test_both_sides_are_checked_and_messages_of_every_size_pass(tmp_path: Path) -> None:
+    ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    server_crt, server_key = ours.issue("server")
+    crt, key = ours.issue("device")
+    tls = (f"cafile {ours.ca}", f"certfile {server_crt}", f"keyfile {server_key}", "require_certificate true")
+    events: list[Event] = []
+    heard: list[bytes] = []
+    with mosquitto(tmp_path / "broker", *tls) as broker:
+
+        def transport(config: MqttConfig, outbox: SqliteOutbox) -> MqttTransport:
+            return MqttTransport(
+                config,
+                client_id="d1",
+                outbox=outbox,
+                will_topic="s",
+                will_payload=b"",
+                birth=list,
+                clock=SystemClock(),
+                report=events.append,
+                backoff=Backoff(0.02, 0.02, 0.05),
+            )
+
+        outbox = SqliteOutbox(tmp_path / "outbox.db", quota_mib=4, clock=SystemClock())
+        stranger = transport(MqttConfig("127.0.0.1", broker.port, tls_ca=theirs.ca, tls_cert=crt, tls_key=key), outbox)
+        stranger.start()
+        wait_for(lambda: [e.kind for e in events] == ["broker_unreachable"], what="the refusal of the broker's certificate")
+        assert "CERTIFICATE_VERIFY_FAILED" in events[0].message
+        stranger.stop()
+        assert not stranger.connected()
+
+        one = transport(MqttConfig("127.0.0.1", broker.port, tls_ca=ours.ca, tls_cert=crt, tls_key=key), outbox)
+        one.subscribe("echo", lambda topic, payload: heard.append(payload))
+        one.start()
+        wait_for(one.connected, what="the connection")
+        sizes = [1, 1000, 17_000, 70_000, 400_000]
+        for size in sizes:
+            outbox.put("echo", b"x" * size, keep=1)
+        wait_for(lambda: [len(payload) for payload in heard] == sizes, what="every message back")
+        one.stop()
+        outbox.close()
