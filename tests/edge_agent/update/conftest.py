@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +9,8 @@ import pytest
 from models import TinyBundle, tiny_bundle
 from repository_simulator import RepositorySimulator
 
-from edge_agent.update.compatibility import DeviceFacts
 from edge_agent.update.request import Place
 from edge_agent.update.store import FileStore
-
-FACTS = DeviceFacts("generic-x86-64", "x86_64", 1024, "1.0", {"onnx": "1.20.0", "tflite": "2.14.0"})
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +54,3 @@ def install(store: FileStore, bundles: Callable[[str], TinyBundle]) -> Callable[
         return digest
 
     return put
-
-
-@pytest.fixture
-def ids() -> Iterator[str]:
-    return (f"c{n}" for n in itertools.count())

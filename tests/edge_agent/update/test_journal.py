@@ -23,7 +23,8 @@ COMMANDS = st.builds(
 RECORDS = st.builds(
     UpdateRecord, st.sampled_from(State), st.none() | COMMANDS, st.integers(-1, 9), TEXT, TEXT, TEXT, st.integers(0, 2**62), TEXT
 )
-FOLDER = Path(tempfile.mkdtemp(prefix="edge-journal-"))
+FOLDER_KEEPER = tempfile.TemporaryDirectory(prefix="edge-journal-")  # gone when the tests end
+FOLDER = Path(FOLDER_KEEPER.name)
 
 
 def test_without_a_file_the_machine_is_idle(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def test_what_a_crash_left_half_written_is_swept(store: FileStore, install: Inst
     assert store.recover() == ()
 
 
-NAMES = FileStore(Path(tempfile.mkdtemp(prefix="edge-store-names-")))
+NAMES_KEEPER = tempfile.TemporaryDirectory(prefix="edge-store-names-")  # gone when the tests end
+NAMES = FileStore(Path(NAMES_KEEPER.name))
 
 
 @given(word=st.text(max_size=80))

@@ -520,7 +520,8 @@ def test_power_lost_before_and_after_each_write_of_an_update(device: Device, ver
 
 
 VERSIONS = ("1", "2", "3", "wrong", "heavy", "stuck", "sick")
-SHELF = Path(tempfile.mkdtemp(prefix="edge-bundles-"))
+SHELF_KEEPER = tempfile.TemporaryDirectory(prefix="edge-bundles-")  # gone when the tests end
+SHELF = Path(SHELF_KEEPER.name)
 SHELVED = {version: tiny_bundle(SHELF / f"{version}.edgemodel", name="m", version=version) for version in VERSIONS}
 
 
