@@ -57,7 +57,6 @@ class SqliteOutbox:
         self._stored_top = 0
         self._dropped = 0
         self._urgent = 0
-        self._settled = 0
         self._damage = ""
         self._retry_at_s: float | None = None
         self._dropping = False
@@ -99,7 +98,8 @@ class SqliteOutbox:
                 self._changed.wait_for(lambda: self._is_settled(row.id), PUT_LIMIT_S)
 
     def _is_settled(self, row_id: int) -> bool:
-        return self._settled >= row_id or self._retry_at_s is not None or self._closing
+        """Whether a put of ``row_id`` need not wait: it is on disk, acknowledged or given up, or the disk cannot be written now."""
+        return row_id not in self._pending or self._retry_at_s is not None or self._closing
 
     def queued(self) -> int:
         """Messages not yet acknowledged."""
@@ -142,10 +142,12 @@ class SqliteOutbox:
         with self._changed:
             for row_id in ids:
                 row = self._pending.pop(row_id, None)
-                if row is not None:
-                    self._pending_bytes -= row.size_bytes
-                else:
+                if row is None:
                     self._gone.add(row_id)
+                    continue
+                self._pending_bytes -= row.size_bytes
+                if row.keep > 0:
+                    self._changed.notify_all()  # its put may be waiting for a write that is not needed any more
             if self._dropping and self._stored <= len(self._gone) and not self._pending:
                 self._dropping = False
 
@@ -196,26 +198,19 @@ class SqliteOutbox:
             rows = [row for row in self._pending.values() if due or crowded or row.keep > 0]
             gone = set(self._gone) if rows or due or now_s >= self._written_s + self._flush_s else set()
             sync = everything or self._urgent >= 2
-            top = self._next_id - 1
             self._urgent = 0
         if not rows and not gone and self._retry_at_s is None and not self._damage:
-            self._settle(top)  # what was urgent has been acknowledged before it could be written: its put must not wait on
             return
         try:
             self._recover()
             assert self._file is not None
             dropped = self._file.write(rows, gone, sync=sync) if rows or gone else 0
         except (StoreError, OSError) as error:
-            self._failed(error, top)
+            self._failed(error)
             return
-        self._written(rows, gone, dropped, top)
+        self._written(rows, gone, dropped)
 
-    def _settle(self, top: int) -> None:
-        with self._changed:
-            self._settled = max(self._settled, top)
-            self._changed.notify_all()
-
-    def _written(self, rows: list[Row], gone: set[int], dropped: int, top: int) -> None:
+    def _written(self, rows: list[Row], gone: set[int], dropped: int) -> None:
         assert self._file is not None
         with self._changed:
             for row in rows:
@@ -230,17 +225,15 @@ class SqliteOutbox:
             if self._retry_at_s is not None:
                 self._retry_at_s = None
                 self._notice("outbox_disk_back", "info", f"{self._path}: can be written again")
-            self._settled = max(self._settled, top)
             self._changed.notify_all()
 
-    def _failed(self, error: Exception, top: int) -> None:
+    def _failed(self, error: Exception) -> None:
         with self._changed:
             if isinstance(error, StoreDamaged):
                 self._damage = str(error)
             if self._retry_at_s is None:
                 self._notice("outbox_disk_failed", "error", f"{error}; messages wait in memory, at most {self._ram_bytes} bytes of them")
             self._retry_at_s = monotonic_s(self._clock) + self._retry_s
-            self._settled = max(self._settled, top)
             self._changed.notify_all()
 
     def _recover(self) -> None:
@@ -266,7 +259,7 @@ class SqliteOutbox:
         try:
             file, damage = open_or_quarantine(self._path, self._quota_bytes)
         except (StoreError, OSError) as error:
-            self._failed(error, self._settled)
+            self._failed(error)
             return
         with self._changed:
             self._file = file
