@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from examples.demo.devices import DIGITS, PROFILES, RATE_HZ, Device, against_original, build_digits
-from examples.demo.processes import BIN, Household, StepFailed, free_port, run_tool, start_broker, start_repository, wait_until
+from examples.demo.processes import Household, StepFailed, free_port, run_live, run_tool, start_broker, start_repository, wait_until
 from examples.demo.sabotage import swap_labels_in_model
 
 
@@ -87,10 +87,7 @@ def start(story: Story) -> None:
 
 def watch(story: Story, seconds: int) -> None:
     story.title(3, f"Watch {seconds} s of telemetry as it arrives over MQTT")
-    command = [str(BIN / "edge-fleet"), "watch", "--broker", story.broker, "--seconds", str(seconds)]
-    print("  $ " + " ".join(["edge-fleet", *command[1:]]), flush=True)
-    if subprocess.run(command, timeout=seconds + 30, check=False).returncode != 0:
-        raise StepFailed("edge-fleet watch failed")
+    run_live("edge-fleet", "watch", "--broker", story.broker, "--seconds", str(seconds))
 
 
 def update(story: Story) -> None:
@@ -98,7 +95,7 @@ def update(story: Story) -> None:
     run_tool("edge-fleet", "publish", story.bundle("2.0.0"), "--repo", story.repo)
     before = {d.name: d.ledger().answered for d in story.devices}
     began = time.monotonic()
-    print(run_tool("edge-fleet", "deploy", "digits@2.0.0", "--to", "all", "--broker", story.broker), end="")
+    run_live("edge-fleet", "deploy", "digits@2.0.0", "--to", "all", "--broker", story.broker)
     took = time.monotonic() - began
     for device in story.devices:
         wait_until(lambda d=device: "2.0.0" in d.ledger().by_version, 10, f"{device.name} serves 2.0.0", story.household)
@@ -117,7 +114,7 @@ def refuse(story: Story) -> None:
     story.title(5, "Version 3 is signed and whole, but gives wrong answers: the devices must refuse it")
     swap_labels_in_model(story.bundle("2.0.0"), story.bundle("3.0.0"), version="3.0.0")
     run_tool("edge-fleet", "publish", story.bundle("3.0.0"), "--repo", story.repo)
-    print(run_tool("edge-fleet", "deploy", "digits@3.0.0", "--to", "all", "--broker", story.broker, expect=1), end="")
+    run_live("edge-fleet", "deploy", "digits@3.0.0", "--to", "all", "--broker", story.broker, expect=1)
     for device in story.devices:
         version = device.version()
         if version != "2.0.0" or "3.0.0" in device.ledger().by_version:

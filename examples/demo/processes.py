@@ -85,6 +85,14 @@ def run_tool(name: str, *arguments: str | Path, show: bool = True, expect: int =
     return done.stdout
 
 
+def run_live(name: str, *arguments: str | Path, expect: int = 0, timeout_s: float = 120) -> None:
+    """Like :func:`run_tool`, with what the command prints shown as it comes."""
+    print("  $ " + " ".join([name, *(_short(a) for a in map(str, arguments))]), flush=True)
+    done = subprocess.run([str(BIN / name), *map(str, arguments)], timeout=timeout_s, check=False)
+    if done.returncode != expect:
+        raise StepFailed(f"{name} {arguments[0]} ended with status {done.returncode} instead of {expect}")
+
+
 def _short(argument: str) -> str:
     here = str(Path.cwd()) + os.sep
     return argument.removeprefix(here)
