@@ -10,8 +10,13 @@ export DEBIAN_FRONTEND=noninteractive
 
 say() { printf '[%s] %s\n' "$(date +%T)" "$*" >&2; }
 
+# make turns every failure into its own status 2, so the reason is also left in a file.
+verdict=$PROJECT/.machine-$(basename "$0" .sh | tr _ -)
+rm -f "$verdict"
+
 cannot() {
   printf 'cannot run: %s\n' "$*" >&2
+  echo "$CANNOT" > "$verdict" 2>/dev/null || true
   exit "$CANNOT"
 }
 

@@ -1,11 +1,12 @@
-"""Models and bundles for the machine checks: ``make_models.py FOLDER``.
+"""Models and bundles for the machine checks: ``make_models.py FOLDER [--digits]``.
 
-Writes models/*.onnx and models/*.tflite (float and int8; the probe runs them all), box.edgemodel and box.csv (a model and samples for
-an agent). int8 ONNX and int8 TFLite of the digits come from the project's converter.
+Writes models/*.onnx and models/*.tflite (float and int8; the probe runs them all), box_*.edgemodel and box.csv (a model and samples for
+an agent). With ``--digits`` also digits_onnx and digits_tflite, int8, made by the project's converter.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -32,11 +33,24 @@ def main(folder: Path) -> None:
         tiny_bundle(folder / f"box_{runtime}.edgemodel", name="box", version="1.0.0", runtime=runtime, int8=runtime == "tflite")
     samples = np.random.default_rng(5).uniform(-3, 3, (500, CHANNELS))
     np.savetxt(folder / "box.csv", samples, delimiter=",", fmt="%.6f")
-    for bundle in folder.glob("digits_*.edgemodel"):
+
+
+def convert_digits(folder: Path) -> None:
+    """int8 bundles of the digits for every board of the machine checks, and the models in them beside the others."""
+    for target, boards in (("onnx", ("generic-aarch64", "rpi4")), ("tflite", ("generic-aarch64", "rpi4", "generic-armv7"))):
+        bundle = folder / f"digits_{target}.edgemodel"
+        command = [sys.executable, "-m", "converters", "build", str(DIGITS / "digits_v1.onnx"), "--target", target, "--scheme", "int8"]
+        command += [word for board in boards for word in ("--profile", board)]
+        command += ["--samples", str(DIGITS / "samples.npz"), "--processing", str(DIGITS / "processing.toml"), "--name", f"digits-{target}"]
+        # --force: a machine with vector units for float may run the float original faster.
+        command += ["--version", "1.0.0", "--evaluation", "200", "--force", "--quiet", "-o", str(bundle)]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=120)
         with zipfile.ZipFile(bundle) as archive:
-            name = next(n for n in archive.namelist() if n.startswith("model."))
-            (models / f"{bundle.stem}{Path(name).suffix}").write_bytes(archive.read(name))
+            name = next(n for n in archive.namelist() if Path(n).suffix == f".{target}")
+            (folder / "models" / f"digits_int8.{target}").write_bytes(archive.read(name))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    if "--digits" in sys.argv[2:]:
+        convert_digits(Path(sys.argv[1]))

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Sourced after common.sh: wheels for another machine, fetched by this one's pip and kept.
 
-# The project's environment has pip and what the test models need; EDGE_PYTHON names another.
-EDGE_PYTHON=${EDGE_PYTHON:-$PROJECT/.venv/bin/python}
-[ -x "$EDGE_PYTHON" ] || EDGE_PYTHON=$(command -v python3)
+# The project's environment: it has pip, the converter, and what the test models need. PYTHON names another.
+EDGE_PYTHON=${PYTHON:-$PROJECT/.venv/bin/python}
+[ -x "$EDGE_PYTHON" ] || cannot "there is no $EDGE_PYTHON: run \`make test\` once, or set PYTHON"
 
 # pip_target MACHINE PYTHON: pip's words for that machine, into the array PIP_TARGET
 pip_target() {
