@@ -58,7 +58,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     if hint is Any:
         return trees
     if is_dataclass(hint):
-        return messages_of(hint)
+        return messages_of(typing.cast("Hashable", hint))
     if origin is tuple:
         return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
     if origin is not None and type(None) not in arguments:
