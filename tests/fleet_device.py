@@ -127,11 +127,11 @@ class SimulatedDevice:
 
     def _heard(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         if message.topic == self._topics.ack:
-            self.acks.append(decode(AckMessage, message.payload).id)
+            self.acks.append(decode(AckMessage, bytes(message.payload)).id)
             return
         if message.topic != self._topics.command:
             return  # the embedded broker sends retained messages of other clients' subscriptions too
-        command = decode(CommandMessage, message.payload)
+        command = decode(CommandMessage, bytes(message.payload))
         self.commands.append(command)
         if command.id in self._last:
             self.repeat(command.id)

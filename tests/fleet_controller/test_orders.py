@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +31,10 @@ Fleet = Callable[..., int]
 def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], str]:
     out, err = capsys.readouterr()
     return out.splitlines(), err
+
+
+def acknowledged(one: SimulatedDevice, command_id: str) -> bool:
+    return command_id in one.acks
 
 
 def later(work: Callable[[], Any]) -> Callable[[], Any]:
@@ -50,7 +62,7 @@ def test_deploy_tells_each_device_and_shows_what_became_of_it(device: Make, flee
         assert (command.kind, command.args) == ("deploy", {"model": "digits", "version": "2.0.0"})
         left_s = (datetime.fromisoformat(command.expires.replace("Z", "+00:00")) - datetime.now(timezone.utc)).total_seconds()
         assert 0 < left_s < 21, "the order dies when nobody waits for it any more"
-        wait_for(lambda o=one, c=command: o.acks == [c.id], 5, "the final result is acknowledged")
+        wait_for(partial(acknowledged, one, command.id), 5, "the final result is acknowledged")
 
 
 def test_one_refusal_fails_the_deploy_and_its_reason_is_shown(device: Make, fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +146,12 @@ def test_no_wait_leaves_the_results_for_later(device: Make, fleet: Fleet, capsys
     one._answer = refuse
     one.result(one.commands[0], "refused", reason="too hot")
     end = later(lambda: fleet("rollouts", "order-7", "--collect", "1.5", "--json"))
-    wait_for(lambda: one.repeat("order-7") or "order-7" in one.acks, 10, "somebody writes the result down")
+
+    def told_again() -> bool:
+        one.repeat("order-7")
+        return acknowledged(one, "order-7")
+
+    wait_for(told_again, 10, "somebody writes the result down")
     assert end() == 0
     (past,) = json.loads(capsys.readouterr().out)
     assert [(o["device"], o["phase"], o["reason"]) for o in past["outcomes"]] == [("press-1", "refused", "too hot")]
@@ -191,13 +208,22 @@ def test_what_is_no_message_is_named_once_and_ignored(device: Make, fleet: Fleet
 
 def test_watch_once_shows_what_each_device_measures(device: Make, fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     one = device("press-1")
-    end = later(lambda: fleet("watch", "--once", "--seconds", "10"))
-    wait_for(lambda: one.metrics() or capsys_has(capsys, "press-1"), 10, "the table")
+    device("press-2").vanish()
+    shown = ""
+    end = later(lambda: fleet("watch", "--once", "--seconds", "20"))
+
+    def table_is_there() -> bool:
+        nonlocal shown
+        one.metrics()
+        shown += capsys.readouterr().out
+        return "press-2" in shown
+
+    wait_for(table_is_there, 25, "the table")
     assert end() == 0
-
-
-def capsys_has(capsys: pytest.CaptureFixture[str], text: str) -> bool:
-    return text in capsys.readouterr().out
+    head, first, second = shown.splitlines()
+    assert head.split()[:4] == ["device", "state", "model", "update"]
+    assert "digits@1.0.0  IDLE    99.5    0.40    0.90    1.50   17.5     42.5    51.2       3" in first
+    assert second.split()[0] == "press-2"
 
 
 def test_watch_prints_a_line_for_each_message(device: Make, fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,6 +249,25 @@ def test_watch_prints_a_line_for_each_message(device: Make, fleet: Fleet, capsys
     )
     messages = [json.loads(text) for text in out if text.startswith("{")]
     assert {m["kind"] for m in messages} == {"metrics"} and messages[0]["pipelines"][0]["rate_hz"] == 99.5
+
+
+def test_watch_draws_over_its_own_lines_on_a_terminal(broker: Broker, device: Make, tmp_path: Path) -> None:
+    device("press-1").metrics()
+    device("press-2")
+    shown, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
+    words = ("watch", "--seconds", "1.2", "--broker", f"127.0.0.1:{broker.port}", "--state", str(tmp_path))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    done = subprocess.run([sys.executable, "-m", "fleet_controller", *words], stdout=terminal, env=environment, timeout=30, check=False)
+    os.close(terminal)
+    text = os.read(shown, 1 << 16).decode()
+    os.close(shown)
+    assert done.returncode == 0
+    first, *others = text.split("\x1b[J")[1:]
+    assert len(others) >= 2
+    assert "\x1b[3A" in first and text.count("\x1b[3A") == len(others), "a head and two devices are drawn over"
+    assert max(len(line) for line in others[-1].splitlines()) < 60, others[-1]
+    assert [line.split()[0] for line in others[-1].splitlines()] == ["device", "press-1", "press-2"]
 
 
 def test_watch_without_a_device_says_so(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:

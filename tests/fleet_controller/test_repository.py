@@ -17,6 +17,7 @@ from tuf.api.exceptions import ExpiredMetadataError, LengthOrHashMismatchError
 
 from edge_agent.clock import ManualClock, SystemClock
 from edge_agent.errors import BundleError
+from fleet_controller.cli_repository import Renewer
 from fleet_controller.errors import PublishRefused, RepositoryError
 from fleet_controller.repository import Repository
 from fleet_controller.repository_lock import repository_lock
@@ -178,6 +179,43 @@ def test_signatures_are_renewed_when_half_of_their_time_is_gone(bundle: TinyBund
     assert not repo.refresh_if_due()
     clock.advance_s(200 * 86400)
     assert repo.refresh()["targets"] - datetime.now(timezone.utc) > timedelta(days=500)
+
+
+def test_a_device_that_saw_a_publication_undone_by_a_power_cut_gets_the_next_one(
+    repo: Repository, bundle: TinyBundle, tmp_path: Path
+) -> None:
+    reader = Reader(repo.public, tmp_path / "reader")
+    repo.publish(bundle.path)
+    timestamp = repo.public / "metadata" / "timestamp.json"
+    durable = timestamp.read_bytes()
+    repo.publish(tiny_bundle(tmp_path / "two.edgemodel", version="2", seed=2).path)
+    assert reader.fetch("tiny", "2") is not None
+    timestamp.write_bytes(durable)
+    assert repo.find("tiny", "2") is None
+    third = tiny_bundle(tmp_path / "three.edgemodel", version="3", seed=3)
+    repo.publish(third.path)
+    assert reader.fetch("tiny", "3") == third.path.read_bytes()
+
+
+def test_the_server_says_once_when_it_cannot_renew_and_once_when_it_can(
+    bundle: TinyBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = ManualClock(wall_ns=SystemClock().wall_ns())
+    repo = Repository(tmp_path / "repo", clock)
+    repo.init()
+    key, away = tmp_path / "repo" / "keys" / "timestamp.pem", tmp_path / "timestamp.pem"
+    key.rename(away)
+    renewer = Renewer(repo)
+    renewer.renew()
+    assert capsys.readouterr().err == ""
+    clock.advance_s(20 * 86400)
+    renewer.renew()
+    renewer.renew()
+    assert capsys.readouterr().err.count("cannot renew the signatures") == 1
+    away.rename(key)
+    renewer.renew()
+    renewer.renew()
+    assert capsys.readouterr().err == "edge-fleet: the signatures are fresh\n"
 
 
 def test_a_second_writer_waits_and_then_says_who_is_in_the_way(repo: Repository) -> None:
