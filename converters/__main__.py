@@ -12,7 +12,7 @@ from pathlib import Path
 from device_profiles.load import load_profile, names
 from device_profiles.schema import ProfileError
 from edge_agent import __version__
-from edge_agent.errors import EdgeError
+from edge_agent.errors import BundleError, EdgeError
 
 EXIT_OK, EXIT_FAILED, EXIT_INPUT, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -149,7 +149,7 @@ def _fail(error: Exception) -> int:
     if isinstance(error, EdgeError):
         from converters.errors import InputError
 
-        return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
+        return EXIT_INPUT if isinstance(error, (InputError, BundleError)) else EXIT_FAILED
     return EXIT_FAILED
 
 

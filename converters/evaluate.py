@@ -27,7 +27,7 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``drop`` is the share of right answers lost (with labels) or a bound on it (without), ``drop_low`` to ``drop_high`` its 95 % interval.
+    """``drop`` is the share of right answers lost (with labels) or a bound on it (without); ``drop_low``, ``drop_high`` its 95 % interval.
 
     ``drop``, ``agreement`` and the accuracies are ``None`` where they do not apply. ``max_abs_error`` and ``sqnr_db`` compare raw outputs.
     """
@@ -52,14 +52,14 @@ def evaluate(
     candidate: Proof,
     rows: Sequence[int],
     metric: str,
-    classes: tuple[list[str], list[str]] | None,
-    truth: list[str] | None,
+    classes: tuple[Sequence[str], Sequence[str]],
+    truth: Sequence[str] | None,
 ) -> Evaluation:
     """``classes`` are the decisions on the original's and the candidate's outputs, ``truth`` the labels, both only for metric top1."""
     finite = all(bool(np.isfinite(array).all()) for array in candidate.values.values() if array.dtype.kind == "f")
     largest, sqnr_db = _distance(original, candidate)
     raw = Evaluation("error", len(rows), largest, sqnr_db, finite)
-    if metric != "top1" or classes is None:
+    if metric != "top1":
         return raw
     before, after = classes
     differing = tuple(
@@ -104,7 +104,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return max(middle - spread, 0.0), min(middle + spread, 1.0)
 
 
-def _share(given: list[str], truth: list[str]) -> float:
+def _share(given: Sequence[str], truth: Sequence[str]) -> float:
     return sum(a == t for a, t in zip(given, truth, strict=True)) / len(truth)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from converters.errors import InputError
 from converters.processing import Processing
-from edge_agent.bundle.manifest import Step
+from edge_agent.bundle.manifest import Step, valid_name, valid_version
 
 RECIPE_FORMAT = 1
 TARGETS = ("auto", "onnx", "tflite")
@@ -34,6 +34,11 @@ class Recipe:
     processing: Processing = field(default_factory=Processing)
 
     def __post_init__(self) -> None:
+        for key, value, valid in (("name", self.name, valid_name), ("version", self.version, valid_version)):
+            if not valid(value):
+                raise InputError(
+                    f"{key}: {value!r}: use 1 to 64 letters, digits and . _ -{' +' * (key == 'version')}, a letter or digit first"
+                )
         for key, value, known in (("target", self.target, TARGETS), ("scheme", self.scheme, SCHEMES)):
             if value not in known:
                 raise InputError(f"{key}: {value!r} is not one of {', '.join(known)}")

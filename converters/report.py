@@ -23,7 +23,8 @@ color:var(--card);background:var(--green);vertical-align:4px;margin-left:10px}.b
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin:20px 0 0}
 .card,.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;overflow-x:auto}
 .tile b{display:block;font-size:22px;font-weight:650}.tile span{color:var(--soft);font-size:13px}
-table{border-collapse:collapse;width:100%;font-size:14px}th,td{text-align:right;padding:6px 8px;border-bottom:1px solid var(--line)}
+table{border-collapse:collapse;width:100%;font-size:13px}
+th,td{text-align:right;white-space:nowrap;padding:6px 8px;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:500}tr.chosen td{font-weight:650}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--text);font:12px system-ui,sans-serif}
 svg .tick,svg .axis{fill:var(--soft);font-size:11px}
@@ -127,7 +128,7 @@ def _candidates(tree: Mapping[str, Any]) -> str:
             f"{item['runtime']} {item['runtime_version']}",
         ]
         rows.append((cells, "chosen" if item["scheme"] == tree["chosen"] else ""))
-    table = _table(("scheme", "kB", "points lost", "95 % interval", "noise", "proven in"), rows)
+    table = _table(("scheme", "kB", "points lost", "95 % interval", "signal to noise", "proven in"), rows)
     said = [f"{item['scheme']}: {text}" for item in tree["candidates"] for text in (*item.get("reasons", ()), *item["notes"])]
     said += [f"{item['scheme']} not made: {item['reason']}" for item in tree["not_made"]]
     return table + "".join(f"<p class='soft'>{escape(text)}</p>" for text in dict.fromkeys(said))

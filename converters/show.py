@@ -42,13 +42,13 @@ def _quality(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
     if item["drop"] is None:
         return []
     allowed = 100 * tree["limits"]["max_drop"]
-    interval = f"95 % interval {100 * item['drop_low']:.2f} to {100 * item['drop_high']:.2f}, allowed {allowed:.2f}"
+    interval = f"95 % interval of the loss {100 * item['drop_low']:.2f} to {100 * item['drop_high']:.2f}, allowed {allowed:.2f}"
     if item["accuracy"] is None:
         return [
             f"  {'agreement':12}{'100 %':>12}{100 * item['agreement']:>10.2f} %   at most {100 * item['drop']:.2f} points lost ({interval})"
         ]
     before, after = 100 * item["original_accuracy"], 100 * item["accuracy"]
-    return [f"  {'accuracy':12}{before:>10.2f} %{after:>10.2f} %   {100 * item['drop']:.2f} points lost ({interval})"]
+    return [f"  {'accuracy':12}{before:>10.2f} %{after:>10.2f} %   {_points(item['drop'])} ({interval})"]
 
 
 def _calibration(tree: Mapping[str, Any]) -> list[str]:
@@ -64,6 +64,10 @@ def _calibration(tree: Mapping[str, Any]) -> list[str]:
     if tree["samples_shared"]:
         lines.append(f"  {'note':12}too few samples to keep some apart: calibration and evaluation used the same ones")
     return lines + ([f"  {'note':12}{held['note']}"] if held["note"] else [])
+
+
+def _points(drop: float) -> str:
+    return f"{100 * abs(drop):.2f} points {'gained' if drop < 0 else 'lost'}"
 
 
 def _kb(count: int) -> str:

@@ -131,7 +131,7 @@ class Canvas:
         self.flat.operator("RESHAPE", [index, self.ints(shape)], target, "ReshapeOptions", options)
 
     def weights(self, name: str, linear: LinearWeights, weight: Any, axis: int, source: str) -> tuple[int, int]:
-        """Weight and bias tensors of a layer that reads ``source``. ``weight`` is as it will be stored; its ``axis`` counts output channels."""
+        """Weight and bias tensors of a layer that reads ``source``; ``axis`` of ``weight`` (as it is stored) counts output channels."""
         if self.scales is None:
             made = self.flat.constant(f"{name}/weight", weight.astype(np.float32))
             return made, self.flat.constant(f"{name}/bias", linear.bias.astype(np.float32))

@@ -27,6 +27,16 @@ _PATH = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/){0,3}[A-Za-z0-9][A-Za-z0-9._
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def valid_name(text: str) -> bool:
+    """Whether a model may be called ``text``."""
+    return _NAME.fullmatch(text) is not None
+
+
+def valid_version(text: str) -> bool:
+    """Whether a version of a model may be called ``text``."""
+    return _VERSION.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file of the bundle besides the manifest. ``role``: model, golden, report."""
@@ -379,4 +389,6 @@ __all__ = [
     "Step",
     "from_json",
     "to_json",
+    "valid_name",
+    "valid_version",
 ]

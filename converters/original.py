@@ -1,0 +1,64 @@
+"""The float original on the evaluation samples: what every candidate is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.decide import choose_metric, decisions, expected
+from converters.errors import InputError
+from converters.evaluate import Evaluation, evaluate
+from converters.model import Graph, Source
+from converters.recipe import Recipe
+from converters.samples import Samples, Split
+from converters.workshop import Proof, Workshop
+from edge_agent.bundle.manifest import Step
+from edge_agent.errors import BundleError
+from edge_agent.pipeline.postprocess import compile_postprocess
+from edge_agent.pipeline.preprocess import compile_preprocess
+from edge_agent.values import TensorSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Original:
+    """The samples, how they are divided, and the source's outputs on those for evaluation. For metric top1 also the ``classes`` it gives
+    and, with labels, the ``truth``."""
+
+    samples: Samples
+    split: Split
+    proof: Proof
+    metric: str
+    classes: tuple[str, ...] = ()
+    truth: tuple[str, ...] | None = None
+
+    def compare(self, proof: Proof, recipe: Recipe) -> Evaluation:
+        """How far a candidate's outputs are from these."""
+        classes = tuple(decisions(proof, recipe.processing)) if self.metric == "top1" else ()
+        return evaluate(self.proof, proof, self.split.evaluate, self.metric, (self.classes, classes), self.truth)
+
+
+def run_original(workshop: Workshop, source: Source, graph: Graph | None, samples_path: Path, recipe: Recipe) -> Original:
+    """Opens the samples for the source's inputs and runs it. Raises :class:`InputError` where samples or declared steps do not fit it."""
+    processing = recipe.processing
+    inputs = graph.inputs if graph else workshop.specs(source.data, source.format)
+    _check_preprocess(processing.preprocess, inputs)
+    samples = Samples(samples_path, inputs, processing.preprocess)
+    split = samples.split(calibration=recipe.calibration, evaluation=recipe.evaluation, seed=recipe.seed)
+    proof = workshop.prove("original", source.data, source.format, split.evaluate)
+    try:
+        compile_postprocess(processing.postprocess, proof.outputs, processing.labels)
+    except BundleError as error:
+        raise InputError(f"processing file: {error}") from None
+    metric = choose_metric(processing, samples.labels, graph)
+    if metric != "top1":
+        return Original(samples, split, proof, metric)
+    classes = decisions(proof, processing)
+    truth = None if samples.labels is None else tuple(expected(samples.labels[list(split.evaluate)], processing, classes))
+    return Original(samples, split, proof, metric, tuple(classes), truth)
+
+
+def _check_preprocess(steps: tuple[Step, ...], inputs: tuple[TensorSpec, ...]) -> None:
+    try:
+        compile_preprocess(steps, inputs)
+    except BundleError as error:
+        raise InputError(f"processing file: {error}") from None
