@@ -73,6 +73,35 @@ class FolderStore:
         return ""
 
 
+def _first_wins() -> Any:
+    weights = np.zeros((CHANNELS, CLASSES), np.float32)
+    weights[:, 0] = 1.0
+    return weights
+
+
+_WEIGHTS = numpy_helper.from_array(_first_wins(), "w")
+_TRUE = numpy_helper.from_array(np.array(True), "true")
+
+
+def _turning(turns: str) -> Any:
+    """A node that gives ``start`` as ``y`` after ``turns`` idle turns."""
+    state = [1, CLASSES]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_out"]), helper.make_node("Identity", ["state"], ["state_out"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, state),
+        ],
+        [
+            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state_out", TensorProto.FLOAT, state),
+        ],
+    )
+    return helper.make_node("Loop", [turns, "true", "start"], ["y"], body=body)
+
+
 def linear_graph(winner: int = 0) -> onnx.ModelProto:
     """x (1, 4) to y (1, 3): the sum of x added to one of three scores, so that class ``winner`` wins for positive input."""
     weights = np.zeros((CHANNELS, CLASSES), np.float32)
@@ -94,34 +123,20 @@ def nan_graph() -> onnx.ModelProto:
 
 
 def endless_graph() -> onnx.ModelProto:
-    """A loop of 2**62 turns: a model that hangs."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_out"]),
-            helper.make_node("Add", ["state", "state"], ["state_out"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, CLASSES]),
-        ],
-        [
-            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state_out", TensorProto.FLOAT, [1, CLASSES]),
-        ],
-    )
-    weights = np.zeros((CHANNELS, CLASSES), np.float32)
+    """A loop of 2**62 turns: a model that hangs whatever it is asked."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["start"]), _turning("turns")]
+    return _model(nodes, [_WEIGHTS, _TRUE, numpy_helper.from_array(np.array(2**62, np.int64), "turns")])
+
+
+def poisonable_graph() -> onnx.ModelProto:
+    """Like ``linear_graph(0)``, after as many idle turns as the largest value of x: a reading of 1e18 makes it hang."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["start"]),
-        helper.make_node("Loop", ["turns", "true", "start"], ["y"], body=body),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+        _turning("turns"),
     ]
-    constants = [
-        numpy_helper.from_array(weights, "w"),
-        numpy_helper.from_array(np.array(2**62, np.int64), "turns"),
-        numpy_helper.from_array(np.array(True), "true"),
-    ]
-    return _model(nodes, constants)
+    return _model(nodes, [_WEIGHTS, _TRUE])
 
 
 def make_bundle(
@@ -153,7 +168,8 @@ def make_bundle(
         requires=requires or Requirements(),
         golden=(
             GoldenCase(
-                (GoldenTensor("x", "golden_x.bin", "float32", (1, CHANNELS)),), (GoldenTensor("y", "golden_y.bin", "float32", (1, CLASSES)),)
+                (GoldenTensor("x", "golden_x.bin", "float32", (1, CHANNELS)),),
+                (GoldenTensor("y", "golden_y.bin", "float32", (1, CLASSES)),),
             ),
         ),
     )

@@ -54,7 +54,7 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
     inbox = Inbox()
     source = source_opener(order["source"]["kind"])(name, order["source"]["options"], inbox)
     publish = _publisher(voice)
-    sinks = [sink_opener(sink["kind"])(name, sink["options"], publish) for sink in order["sinks"]]
+    sinks = [sink_opener(sink["kind"])(f"{name}.{sink['kind']}", sink["options"], publish) for sink in order["sinks"]]
     return RunnerParts(
         name=name,
         deadline_ms=order["deadline_ms"],

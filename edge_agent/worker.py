@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_agent.bundle.manifest import Manifest, from_json
 from edge_agent.clock import Clock, SystemClock, monotonic_s
-from edge_agent.errors import EdgeError
+from edge_agent.errors import EdgeError, RuntimeMissing
 from edge_agent.inference import process
 from edge_agent.inference.layout import layout_for
 from edge_agent.inference.wire import Channel, ChannelClosed, from_fd
@@ -26,7 +26,9 @@ def serve(channel: Channel) -> int:
         try:
             runtime, manifest = _load(channel, order, clock)
         except (EdgeError, MemoryError) as error:
-            channel.send({"event": "failed", "reason": str(error) or "not enough memory to load the model"}, timeout_s=1.0)
+            blameless = isinstance(error, (RuntimeMissing, MemoryError))
+            reason = str(error) or "not enough memory to load the model"
+            channel.send({"event": "failed", "reason": reason, "blameless": blameless}, timeout_s=1.0)
             return 1
         from edge_agent.inference.worker_loop import WorkerLoop
 

@@ -32,7 +32,7 @@ class Zygote:
 
     def __init__(self, channel: Channel, *, fork: bool) -> None:
         self._channel = channel
-        self._fork = fork
+        self._may_fork = fork
         self._children: dict[int, int] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -63,7 +63,8 @@ class Zygote:
     def _spawn(self, packet: Packet) -> None:
         number, role, (fd,) = packet.message["id"], packet.message["role"], packet.fds
         try:
-            pid = self._forked(role, packet.message["title"], fd) if self._fork else _started(role, fd)
+            fork = self._may_fork and process.thread_count() == 1
+            pid = self._forked(role, packet.message["title"], fd) if fork else _started(role, fd)
         except OSError as error:
             self._channel.send({"event": "exited", "id": number, "pid": 0, "code": -1, "signal": 0, "reason": str(error)}, timeout_s=5.0)
         else:

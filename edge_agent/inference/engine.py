@@ -118,7 +118,7 @@ class Engine:
         """
         reason = memory_reason(manifest, available_mib())
         if reason:
-            return refusal(reason)
+            return refusal(reason, transient=True)
         version = ModelVersion(model, digest, manifest, folder)
         worker = self._loop.call(lambda: self._plane.try_version(version))
         report = self._tried(worker)
@@ -172,7 +172,7 @@ class Engine:
         try:
             _result(worker.loaded, self._trial_timeout_s, f"no result within {self._trial_timeout_s:g} s")
         except EdgeError as error:
-            return refusal(str(error))
+            return refusal(str(error), transient=worker.blameless)
         if worker.measured is None:
             return refusal("the candidate measured nothing")
         return judge(worker.measured, worker.version.manifest.requires)

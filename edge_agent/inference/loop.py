@@ -111,7 +111,9 @@ class Loop:
     def _run(self) -> None:
         while self._running:
             for key, _ in self._selector.select(self._pause_s()):
-                self._guard(key.data)
+                # An earlier callback of this round may have closed the descriptor, and its number may be another's by now.
+                if self._selector.get_map().get(key.fd) is key:
+                    self._guard(key.data)
             while self._calls:
                 self._guard(self._calls.popleft())
             self._fire_timers()

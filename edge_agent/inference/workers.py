@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -21,7 +22,8 @@ class Worker:
     """A process with one loaded model version. Loop's thread only, but for waiting on ``loaded``.
 
     ``loaded`` resolves with the milliseconds loading took, or fails with ModelError or WorkerDied. ``measured`` is set by then
-    when the worker was started as a candidate. ``on_exit(worker, exit)`` belongs to whoever has the worker now.
+    when the worker was started as a candidate. ``blameless`` says that it failed for want of something the board lacks.
+    ``on_exit(worker, exit)`` belongs to whoever has the worker now.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Worker:
         self.requests = 0
         self.errors = 0
         self.refusal = ""
+        self.blameless = False
         self.hung = False
         self._context = context
         self.child: Child = context.zygote.spawn("worker", f"edge-{version.model}", self._hear, self._exited)
@@ -88,10 +91,13 @@ class Worker:
             self.measured = _measurement(message)
         elif event == "failed":
             self.refusal = message["reason"]
+            self.blameless = message["blameless"]
         elif event == "stats":
             self.requests, self.errors = message["requests"], message["errors"]
 
     def _exited(self, exit_: Exit) -> None:
+        # Killed by someone else is most often the kernel, out of memory: the board's trouble, not the model's.
+        self.blameless = self.blameless or (exit_.signal == signal.SIGKILL and not self.child.doomed)
         if not self.loaded.done():
             if self.refusal:
                 self.loaded.set_exception(ModelError(f"{self.version.title}: {self.refusal}"))

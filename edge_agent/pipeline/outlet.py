@@ -15,7 +15,7 @@ class Outlet:
     def __init__(self, sinks: Sequence[Sink], tell: Callable[[str, str, str], None]) -> None:
         self._sinks = tuple(sinks)
         self._tell = tell
-        self._broken: set[str] = set()
+        self._broken: set[int] = set()
         self._unflushed = False
         self.last_error = ""
 
@@ -23,28 +23,37 @@ class Outlet:
         """To each sink; one that fails does not keep it from the others."""
         self._unflushed = True
         for sink in self._sinks:
-            self._guard(sink, lambda sink=sink: sink.emit(prediction))  # type: ignore[misc]
+            try:
+                sink.emit(prediction)
+            except SinkError as error:
+                self._lost(sink, error)
+            else:
+                self._works(sink)
 
     def flush(self) -> None:
         """Let sinks write what they hold, when there is something new."""
         if self._unflushed:
             self._unflushed = False
-            for sink in self._sinks:
-                self._guard(sink, sink.flush)
+            self._each(lambda sink: sink.flush())
 
     def close(self) -> None:
-        for sink in self._sinks:
-            self._guard(sink, sink.close)
+        self._each(lambda sink: sink.close())
 
-    def _guard(self, sink: Sink, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except SinkError as error:
-            self.last_error = f"sink {sink.name}: {error}"
-            if sink.name not in self._broken:
-                self._broken.add(sink.name)
-                self._tell("sink_lost", "warning", self.last_error)
-        else:
-            if sink.name in self._broken:
-                self._broken.discard(sink.name)
-                self._tell("sink_back", "info", f"sink {sink.name} takes predictions again")
+    def _each(self, act: Callable[[Sink], None]) -> None:
+        for sink in self._sinks:
+            try:
+                act(sink)
+            except SinkError as error:
+                self._lost(sink, error)
+
+    def _lost(self, sink: Sink, error: SinkError) -> None:
+        self.last_error = str(error)
+        if id(sink) not in self._broken:
+            self._broken.add(id(sink))
+            self._tell("sink_lost", "warning", self.last_error)
+
+    def _works(self, sink: Sink) -> None:
+        if id(sink) in self._broken:
+            self._broken.discard(id(sink))
+            self.last_error = ""
+            self._tell("sink_back", "info", f"sink {sink.name} takes predictions again")
