@@ -71,6 +71,7 @@ class Agent:
         """Bring everything up. Raises EdgeError when the device can do nothing useful at all."""
         p = self._p
         p.store.recover()
+        p.updater.recover()  # what is to be rolled back is not started once more
         install_factory_models(p.config.models, p.store, p.facts, self._event)
         p.engine.start()
         for model in p.config.models:
@@ -147,33 +148,33 @@ class Agent:
 
     def _tidy_up(self) -> None:
         """Commands and uploads of the last run that no update goes on with."""
-        under_way = self._p.updater.record().command
+        under_way = self._p.updater.under_way()
         self._p.desk.recover({under_way.command_id} if under_way is not None else ())
         for upload in self._p.uploads.iterdir():
             if under_way is None or not under_way.path.startswith(str(upload)):
                 shutil.rmtree(upload, ignore_errors=True)
 
     def _serve(self, model: str) -> None:
-        """Serve the active version, or the one before it when that one cannot."""
+        """Serve the active version; when it is damaged or does not start, the newest one before it that does."""
         p = self._p
-        active, previous = p.store.active(model), p.store.previous(model)
+        active = p.store.active(model)
         if not active:
             self._event("model_missing", "warning", f"{model}: no version is installed; waiting for one", model=model)
             return
-        try:
-            p.engine.serve(model)
-            return
-        except EdgeError as error:
-            self._event("model_failed", "error", f"{model}: the active version does not start: {error}", model=model, digest=active)
-        if not previous:
-            return
-        try:
-            p.store.quarantine(active, "does not start")
-            p.store.set_active(model, previous)
-            p.engine.serve(model)
-            self._event("model_fallback", "warning", f"{model}: the version before it serves", model=model, digest=previous)
-        except EdgeError as error:
-            self._event("model_failed", "error", f"{model}: neither version starts: {error}", model=model, digest=previous)
+        tried = p.store.servable(model)
+        while tried:
+            try:
+                if tried != active:
+                    # no quarantine: the same bytes may be whole again when fetched anew, or start again on a mended system
+                    p.store.set_active(model, tried, forget=active)
+                    version = p.store.manifest(tried).version
+                    self._event("model_fallback", "warning", f"{model}: version {version} from before serves", model=model, digest=tried)
+                p.engine.serve(model)
+                return
+            except EdgeError as error:
+                self._event("model_failed", "error", f"{model}: a version does not start: {error}", model=model, digest=tried)
+                active, tried = tried, p.store.servable(model, but=tried)
+        self._event("model_failed", "error", f"{model}: no version on this device can serve", model=model, digest=active)
 
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
         try:

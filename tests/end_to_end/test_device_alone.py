@@ -117,3 +117,20 @@ def test_hooks_run_around_an_update_and_one_that_fails_refuses_it(household: Hou
     assert "pre-activate" in install(household, tiny_bundle(tmp_path / "3.edgemodel", version="3", seed=3).path, 1)["reason"]
     assert (tmp_path / "hooks.log").read_text() == "tiny 2\ntiny 3\n"
     assert household.model()["version"] == "2"
+
+
+def test_a_model_damaged_on_disk_gives_way_to_the_one_before_it_at_the_next_start(household: Household, tmp_path: Path) -> None:
+    household.write_config(bundle=tiny_bundle(tmp_path / "1.edgemodel", version="1").path, repository=False)
+    agent = household.start_agent()
+    assert install(household, tiny_bundle(tmp_path / "2.edgemodel", version="2", seed=2).path, 0)["status"] == "done"
+    model = Path(household.model()["model_file"])
+    agent.terminate()
+    agent.wait()
+    model.chmod(0o644)
+    model.write_bytes(model.read_bytes()[:-40])
+    household.start_agent()
+    assert household.model()["version"] == "1"
+    household.wait_answers()
+    # the same bytes, brought anew, are as good as ever
+    assert install(household, tmp_path / "2.edgemodel", 0)["status"] == "done"
+    assert household.model()["version"] == "2"
