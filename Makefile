@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := onnx,tflite,serial,convert,fleet,broker
+EXTRAS := onnx,tflite,serial,convert,fleet,broker,demo
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-systemd test-arm lint bench clean help
