@@ -21,7 +21,7 @@ from edge_agent.errors import EdgeError, ModelError
 from edge_agent.inference.doorbell import LinkFds, silence
 from edge_agent.inference.layout import MAX_DIMENSIONS, TEXT_BYTES, LinkLayout, Place
 
-FREE, ASKED, ANSWERED, REFUSED = range(4)
+FREE, ASKED, TAKEN, ANSWERED, REFUSED = range(5)
 
 _HEADER = struct.Struct("<QIId")
 """Request number, status, bytes of error text, microseconds the model took."""
@@ -129,6 +129,11 @@ class AskingEnd:
             return Answer(number, {}, model_us, memory.text(slot, length) or "the model refused the input")
         return Answer(number, memory.read(memory.layout.outputs, slot, memory.outputs[slot]), model_us)
 
+    def taken(self, number: int) -> bool:
+        """Whether the worker began on request ``number``; also after :meth:`close`."""
+        asked, status, _, _ = self._memory.header(number % self._memory.layout.slots)
+        return asked == number and status >= TAKEN
+
     def close(self) -> None:
         self._fds.close()
 
@@ -155,6 +160,7 @@ class AnsweringEnd:
     def _answer(self, number: int, slot: int, run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> bool:
         memory = self._memory
         inputs = memory.read(memory.layout.inputs, slot, memory.inputs[slot])
+        memory.set_header(slot, number, TAKEN)
         started_ns = self._clock.monotonic_ns()
         try:
             outputs = run(inputs)

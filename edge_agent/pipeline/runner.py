@@ -1,8 +1,8 @@
 """The pipeline's main loop: sample, window, preprocess, worker, postprocess, sinks; and between two windows, the engine's word.
 
 A window in flight survives its worker: when the engine says the worker is lost, or the answer is late, the window waits for the next
-link and is asked once more, preprocessed anew because the next link may lead to another version. Only when that fails too
-is it counted failed.
+link and is asked again, preprocessed anew because the next link may lead to another version. Only when a second worker
+dies or hangs while it works on the window is the window counted failed; a worker that never began on it says nothing of it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class _Ending(Exception):
 
 
 class _Lost(Exception):
-    """The worker that owed the answer will not give it."""
+    """The worker that owed the answer will not give it; ``begun`` when it had begun on the window."""
+
+    def __init__(self, *, begun: bool) -> None:
+        self.begun = begun
 
 
 class PipelineRunner:
@@ -123,15 +126,17 @@ class PipelineRunner:
 
     def _predict(self, window: Window, queued_ns: int, taken_ns: int) -> Prediction:
         """Raises ModelError when the model or the steps refuse the window, WorkerDied when it was asked twice in vain."""
-        for attempt in range(MOST_ATTEMPTS):
+        attempts, again = 0, False
+        while attempts < MOST_ATTEMPTS:
             model = self._await_model()
-            self._tally.replayed += attempt > 0
+            self._tally.replayed += again
             started_ns = self._clock.monotonic_ns()
             arrays = model.preprocess(window.values)
             asked_ns = self._clock.monotonic_ns()
             try:
                 answer = self._ask(model, arrays, asked_ns)
-            except _Lost:
+            except _Lost as lost:
+                attempts, again = attempts + lost.begun, True
                 continue
             answered_ns = self._clock.monotonic_ns()
             verdict = model.postprocess(answer.outputs)
@@ -177,13 +182,13 @@ class PipelineRunner:
                 if ready:
                     self._listen()
                     if self._model is not model:
-                        raise _Lost
+                        raise _Lost(begun=model.end.taken(number))
                 self._tell_status()
         finally:
             self._answer_poll.unregister(answer_fd)
         self._voice.say({"event": "hung", "link": model.link})
         self._forget_model()
-        raise _Lost
+        raise _Lost(begun=model.end.taken(number))
 
     def _await_model(self) -> ServedModel:
         """The model to ask now. Waits for one as long as it takes; samples queue meanwhile."""

@@ -127,3 +127,19 @@ def test_two_waiting_requests_are_answered_in_order() -> None:
         assert seen == [7, 8]
         values = [answer.outputs["y"][0, 0] for n in numbers if (answer := asking.answer(n)) is not None]
         assert values == [7, 8]
+
+
+def test_the_asking_end_knows_whether_the_worker_began() -> None:
+    begun: list[bool] = []
+
+    def look(received: Mapping[str, Any]) -> dict[str, Any]:
+        begun.append(asking.taken(0))
+        return {"y": received["x"].copy()}
+
+    with linked(layout_of([FIXED], [OUT])) as (asking, answering):
+        number = asking.ask({"x": np.zeros((1, 4), np.float32)})
+        assert not asking.taken(number)
+        answering.serve(look)
+        assert begun == [True]
+        assert asking.taken(number)
+        assert not asking.taken(number + 2)
