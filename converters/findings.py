@@ -55,11 +55,13 @@ def tool_versions() -> dict[str, str]:
 
 
 def quality(findings: Findings) -> dict[str, Any]:
-    """The verdict for the manifest: nothing measured by a clock is in it, so that bytes repeat."""
+    """The verdict for the manifest: nothing that a clock has a say in, so that bytes repeat. ``forced`` only means that size and speed
+    were no condition; answers always are."""
     chosen = findings.chosen
     assert chosen is not None
     return {
-        "verdict": "forced" if chosen.judgement.overridden else "passed",
+        "verdict": "passed",
+        "forced": findings.recipe.force,
         "scheme": chosen.candidate.scheme,
         **_evaluation(chosen.evaluation),
         "max_drop": findings.recipe.max_drop,

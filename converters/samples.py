@@ -22,7 +22,6 @@ from edge_agent.errors import ModelError
 from edge_agent.pipeline.preprocess import compile_preprocess
 from edge_agent.values import TensorSpec
 
-RESERVED = ("labels", "calibrate")
 WINDOW = "window"
 MIN_SPLIT = 16
 """With fewer samples than this, calibration and evaluation share them all."""
@@ -47,22 +46,22 @@ class Samples:
         self._declared = bool(preprocess)
         self._feeders = self._plan(preprocess)
         self.count = self._count()
-        self.labels = self._labels()
+        self.labels = self._whole_numbers("labels") if "labels" in self._npz.heads else None
+        self._calibrate = self._declared_rows() if "calibrate" in self._npz.heads else None
 
     def split(self, *, calibration: int, evaluation: int, seed: int) -> Split:
         """At most ``calibration`` and ``evaluation`` rows, as the file says or else drawn by ``seed``, never one in both."""
         draw = np.random.default_rng(seed)
-        declared = self._calibrate()
-        if declared is not None:
-            rest = np.setdiff1d(np.arange(self.count), declared)
-            first, second = draw.permutation(declared), draw.permutation(rest)
+        if self._calibrate is not None:
+            rest = np.setdiff1d(np.arange(self.count), self._calibrate)
+            first, second = draw.permutation(self._calibrate), draw.permutation(rest)
         elif self.count < MIN_SPLIT:
             first = second = np.arange(self.count)
         else:
             order = draw.permutation(self.count)
             cut = min(calibration, self.count // 2)
             first, second = order[:cut], order[cut:]
-        shared = not len(second) or (declared is None and self.count < MIN_SPLIT)
+        shared = not len(second) or (self._calibrate is None and self.count < MIN_SPLIT)
         second = second if len(second) else first
         return Split(_ascending(first[:calibration]), _ascending(second[:evaluation]), shared)
 
@@ -110,7 +109,8 @@ class Samples:
 
     def _count(self) -> int:
         counts = {array: self._npz.heads[array].shape[:1] for array, _ in self._feeders}
-        counts.update({name: self._npz.heads[name].shape[:1] for name in RESERVED[:1] if name in self._npz.heads})
+        if "labels" in self._npz.heads:
+            counts["labels"] = self._npz.heads["labels"].shape[:1]
         if any(not count for count in counts.values()) or len(set(counts.values())) != 1:
             said = ", ".join(f"{name} {count[0] if count else 'no'} rows" for name, count in counts.items())
             raise InputError(f"{self.path}: its arrays must have one row for each sample ({said})")
@@ -119,14 +119,7 @@ class Samples:
             raise InputError(f"{self.path}: holds no samples")
         return count
 
-    def _labels(self) -> Any:
-        if "labels" not in self._npz.heads:
-            return None
-        return self._whole_numbers("labels")
-
-    def _calibrate(self) -> Any:
-        if "calibrate" not in self._npz.heads:
-            return None
+    def _declared_rows(self) -> Any:
         rows = np.unique(self._whole_numbers("calibrate"))
         if not len(rows) or rows[0] < 0 or rows[-1] >= self.count:
             raise InputError(f"{self.path}: array calibrate: must hold row numbers from 0 to {self.count - 1}")

@@ -1,0 +1,133 @@
+"""Samples are streamed, divided fairly, and refused by name where they do not fit."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from converters.errors import InputError
+from converters.npz import NpzFile
+from converters.samples import Samples
+from edge_agent.bundle.manifest import Step
+from edge_agent.values import TensorSpec
+
+IMAGE = (TensorSpec("image", "float32", (1, 1, 4, 4)),)
+TWO = (TensorSpec("a", "float32", (1, 2)), TensorSpec("b", "float32", (1, 3)))
+HALVE = (Step("scale", {"factor": 0.5}),)
+
+
+def write(path: Path, **arrays: Any) -> Path:
+    np.savez_compressed(path / "s.npz", **arrays)
+    return path / "s.npz"
+
+
+def test_rows_go_through_the_device_preprocessing(tmp_path: Path) -> None:
+    pixels = np.arange(160, dtype=np.uint8).reshape(10, 16)
+    samples = Samples(write(tmp_path, image=pixels), IMAGE, HALVE)
+    fed = list(samples.feeds((2, 7)))
+    assert fed[0]["image"].shape == (1, 1, 4, 4)
+    assert fed[0]["image"].dtype == np.float32
+    np.testing.assert_array_equal(fed[1]["image"].ravel(), pixels[7] * 0.5)
+
+
+def test_each_input_has_its_array_or_all_share_the_window(tmp_path: Path) -> None:
+    path = write(tmp_path, a=np.ones((5, 2)), b=np.ones((5, 3)))
+    fed = next(Samples(path, TWO, (Step("scale", {"factor": 3.0, "input": "b"}),)).feeds((0,)))
+    assert fed["a"].tolist() == [[1, 1]]
+    assert fed["b"].tolist() == [[3, 3, 3]]
+    steps = (Step("select", {"channels": [0, 1], "input": "a"}),)
+    shared = next(Samples(write(tmp_path, window=np.arange(15).reshape(5, 3)), TWO, steps).feeds((1,)))
+    assert (shared["a"].tolist(), shared["b"].tolist()) == ([[3, 4]], [[3, 4, 5]])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    order=st.sampled_from("CF"),
+    dtype=st.sampled_from(["u1", "<i4", ">i2", "<f4", ">f8", "?"]),
+    data=st.data(),
+)
+def test_streamed_rows_are_what_numpy_reads(tmp_path: Path, shape: list[int], order: Any, dtype: str, data: st.DataObject) -> None:
+    array = np.asarray(np.random.default_rng(1).integers(0, 2, shape).astype(dtype), order=order)
+    path = write(tmp_path, x=array)
+    wanted = sorted(data.draw(st.sets(st.integers(0, shape[0] - 1))))
+    for row, got in zip(wanted, NpzFile(path).rows("x", wanted), strict=True):
+        np.testing.assert_array_equal(got, array[row])
+        assert got.dtype == array.dtype
+
+
+def test_no_sample_is_both_calibrated_and_judged_on(tmp_path: Path) -> None:
+    samples = Samples(write(tmp_path, image=np.zeros((100, 16))), IMAGE, ())
+    split = samples.split(calibration=30, evaluation=1000, seed=4)
+    assert len(split.calibrate) == 30
+    assert len(split.evaluate) == 70
+    assert not set(split.calibrate) & set(split.evaluate)
+    assert not split.shared
+    assert split == samples.split(calibration=30, evaluation=1000, seed=4)
+    assert split != samples.split(calibration=30, evaluation=1000, seed=5)
+
+
+def test_the_file_may_say_which_rows_calibrate(tmp_path: Path) -> None:
+    path = write(tmp_path, image=np.zeros((20, 16)), calibrate=[3, 1, 1])
+    split = Samples(path, IMAGE, ()).split(calibration=200, evaluation=1000, seed=0)
+    assert split.calibrate == (1, 3)
+    assert split.evaluate == tuple(i for i in range(20) if i not in (1, 3))
+
+
+def test_few_samples_serve_both_and_say_so(tmp_path: Path) -> None:
+    split = Samples(write(tmp_path, image=np.zeros((6, 16))), IMAGE, ()).split(calibration=200, evaluation=1000, seed=0)
+    assert split.shared
+    assert split.calibrate == split.evaluate == tuple(range(6))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "what"),
+    [
+        ({"img": np.zeros((5, 16))}, r"has no array named 'image'.*it holds img \(5, 16\)"),
+        ({"image": np.zeros((0, 16))}, "holds no samples"),
+        ({"image": np.zeros((5, 16)), "labels": np.zeros(4)}, "image 5 rows, labels 4 rows"),
+        ({"image": np.zeros((5, 16)), "labels": np.full(5, 0.5)}, "array labels: must be a list of whole numbers"),
+        ({"image": np.zeros((5, 16)), "calibrate": [9]}, "array calibrate: must hold row numbers from 0 to 4"),
+        ({"image": np.float32(1)}, "one row for each sample"),
+        ({"image": np.zeros((5, 4, 4, 1))}, r"rows of shape \(4, 4, 1\), the model takes \(1, 1, 4, 4\)"),
+        ({"image": np.array(["a", "b"])}, "numbers were expected"),
+        ({"image": np.array([{}], object)}, "numbers were expected"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, arrays: dict[str, Any], what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        Samples(write(tmp_path, **arrays), IMAGE, ())
+
+
+@pytest.mark.parametrize(("bad", "what"), [(np.nan, "NaN or infinity"), (np.inf, "NaN or infinity")])
+def test_a_sample_that_is_no_number_is_named_by_row(tmp_path: Path, bad: float, what: str) -> None:
+    pixels = np.zeros((5, 16))
+    pixels[3, 2] = bad
+    with pytest.raises(InputError, match=f"array image, row 3: holds {what}"):
+        list(Samples(write(tmp_path, image=pixels), IMAGE, ()).feeds(range(5)))
+
+
+def test_rows_of_another_size_are_named_with_both_shapes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"array image, row 0: input image: the window gives 15 values"):
+        list(Samples(write(tmp_path, image=np.zeros((5, 15))), IMAGE, ()).feeds((0,)))
+
+
+def test_files_that_are_damaged_or_lie_are_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path, image=np.random.default_rng(1).normal(size=(50, 16))).read_bytes()
+    for number, data in enumerate((b"", b"hello", whole[:-30], whole[:200] + bytes([whole[200] ^ 255]) + whole[201:])):
+        path = tmp_path / f"{number}.npz"
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=path.name):
+            list(Samples(path, IMAGE, ()).feeds(range(50)))
+    lying = tmp_path / "lying.npz"
+    with zipfile.ZipFile(lying, "w") as archive, archive.open("image.npy", "w") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40, 16)})
+        stream.write(bytes(128))
+    with pytest.raises(InputError, match="ends before its last row"):
+        list(Samples(lying, IMAGE, ()).feeds((0, 1)))
