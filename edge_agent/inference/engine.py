@@ -202,7 +202,10 @@ class Engine:
             _result(future, max(0.0, deadline_s - monotonic_s(self._clock)), "a pipeline did not take the new version in time")
 
     def _tell(self, kind: str, level: str, message: str, data: Mapping[str, Any]) -> None:
-        self._report(Event(kind, level, message, self._clock.wall_ns(), data))
+        try:
+            self._report(Event(kind, level, message, self._clock.wall_ns(), data))
+        except Exception:  # whoever cannot take an event must not keep a worker from being started again
+            traceback.print_exc()
 
     def _callback_failed(self, error: BaseException) -> None:
         traceback.print_exception(type(error), error, error.__traceback__)

@@ -144,12 +144,12 @@ class ModelService:
         now_s = monotonic_s(self._context.clock)
         self._died_s = self._died_s or now_s
         restart = self._record.died(now_s)
-        if restart.looping:
-            self._context.on_crash_loop(self.name, worker.version.digest)
         if restart.delay_s:
             self._context.loop.later(restart.delay_s, lambda: self._restart(worker))
         else:
             self._restart(worker)
+        if restart.looping:
+            self._context.on_crash_loop(self.name, worker.version.digest)
 
     def _restart(self, dead: Worker) -> None:
         if self.worker is dead and not self._stopping:

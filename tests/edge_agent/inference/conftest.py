@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     """Makes started engines; they are stopped at the end of the test."""
     rigs: list[Rig] = []
 
-    def make(config: EngineConfig | None = None, *, trial_timeout_s: float = 20.0, serve: bool = True) -> Rig:
+    def make(config: EngineConfig | None = None, *, trial_timeout_s: float = 20.0, serve: bool = True, python: str = sys.executable) -> Rig:
         store = FolderStore()
         one = make_bundle(tmp_path / "one")
         two = make_bundle(tmp_path / "two", version="2.0.0", graph=linear_graph(1), expected=(0, 10, 0))
@@ -37,6 +38,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             runtimes=("onnx",),
             publish=lambda *message: published.append(message),
             on_crash_loop=lambda *which: loops.append(which),
+            python=python,
             trial_timeout_s=trial_timeout_s,
         )
         rig = Rig(tmp_path, store, one, two, engine, events, published, loops)

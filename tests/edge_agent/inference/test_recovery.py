@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from waiting import wait_for
 
 from benchmarks.tiny_model import make_bundle, poisonable_graph
 from edge_agent.config import EngineConfig, PipelineConfig, SourceConfig
+from edge_agent.errors import EdgeError
 
 
 def open_fds() -> int:
@@ -114,3 +116,25 @@ def test_when_the_zygote_dies_all_starts_again(rig: Rig) -> None:
     wait_for(lambda: rig.status().state == "running" and rig.status().counters.windows > 10)
     assert not set(old) & {pid for _, pid in rig.engine.processes()}
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in old))
+
+
+def test_where_forking_is_not_safe_fresh_processes_do_the_same(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --spawn\n')
+    python.chmod(0o755)
+    rig = make_rig(python=str(python))
+    assert "fresh processes" in rig.wait_event("zygote_spawns").message
+    rig.replay(100, rate_hz=200, loop=True)
+    rig.wait_windows(10)
+    rig.kill("worker", signal.SIGSEGV)
+    rig.wait_event("worker_restarted")
+    rig.engine.switch("tiny", rig.two.digest)
+    rig.wait_windows(rig.status().counters.windows + 10)
+    assert rig.status().counters.failed == 0
+    assert not any(Path(f"/proc/{pid}/cmdline").read_bytes().count(b"zygote") for role, pid in rig.engine.processes() if role != "zygote")
+
+
+def test_a_worker_may_not_take_more_memory_than_it_is_given(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(EngineConfig(memory_limit_mib=1, crash_limit=1), serve=False)
+    with pytest.raises(EdgeError, match=r"tiny@1\.0\.0"):
+        rig.engine.serve("tiny")
