@@ -7,7 +7,6 @@ evaluation). Rows are what a window of the device's pipeline holds and go throug
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from converters.errors import InputError
 from converters.npz import NpzFile
+from edge_agent.bundle.archive import sha256_file
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import ModelError
 from edge_agent.pipeline.preprocess import compile_preprocess
@@ -80,7 +80,8 @@ class Samples:
             yield feed
 
     def sha256(self) -> str:
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        """Hash of the samples file."""
+        return sha256_file(self.path)
 
     def _plan(self, steps: tuple[Step, ...]) -> list[tuple[str, Callable[[Any], dict[str, Any]]]]:
         """Which array feeds which inputs: one array for each input, or ``window`` for all of them."""
