@@ -1,13 +1,14 @@
 """Replays recorded samples as a sensor would give them: at a rate, once or in a loop.
 
-``.npz``: array ``x`` (n, ...), each sample flattened, and optionally whole-number labels ``y`` (n,). ``.csv``: numbers with commas
+``.npz``: array ``x`` (n, ...), each sample flattened, and optionally whole-number labels ``y`` or ``labels`` (n,); a samples file of
+the converter plays as it is. ``.csv``: numbers with commas
 between, one sample a line, a header line is allowed. ``.jsonl``: one JSON value a line. Labels: see ``framing``. Text files are read
 line by line, so a recording may be larger than RAM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,6 +19,8 @@ from edge_agent.sources.framing import Reading, choose_framing, read_csv
 from edge_agent.values import Sample
 
 _MAX_LINE_BYTES = 1 << 24
+_LABELS = ("y", "labels")
+_NOT_SAMPLES = ("calibrate", "train", "test")
 
 
 def open_source(name: str, options: Mapping[str, Any], inbox: object = None, *, clock: Clock | None = None) -> ReplaySource:
@@ -108,12 +111,14 @@ class ReplaySource:
         import numpy as np
 
         with np.load(self._path, allow_pickle=False) as archive:
-            x = archive["x"]
-            labels = archive["y"] if "y" in archive.files else None
+            name = _sample_array(archive.files)
+            x = archive[name]
+            answers = next((word for word in _LABELS if word in archive.files), "")
+            labels = archive[answers] if answers else None
         if x.ndim < 1 or x.dtype.kind not in "biuf":
-            raise ValueError(f"array x has type {x.dtype} and {x.ndim} axes; numbers with samples along the first are needed")
+            raise ValueError(f"array {name} has type {x.dtype} and {x.ndim} axes; numbers with samples along the first are needed")
         if labels is not None and (labels.shape != (len(x),) or labels.dtype.kind not in "iu"):
-            raise ValueError(f"array y has type {labels.dtype} and shape {labels.shape}; whole numbers ({len(x)},) are needed")
+            raise ValueError(f"array {answers} has type {labels.dtype} and shape {labels.shape}; whole numbers ({len(x)},) are needed")
         rows = x.reshape(len(x), -1) if len(x) else x
         for index in range(len(x)):
             yield Reading(rows[index], None if labels is None else int(labels[index]))
@@ -140,3 +145,14 @@ class ReplaySource:
             file.seek(0)
             return ()
         return tuple(word.strip().strip('"') for word in line.decode("utf-8", "replace").split(","))
+
+
+def _sample_array(names: Sequence[str]) -> str:
+    """``x`` or ``window``, else the one array that is not known to be something else: a converter's samples file plays as it is."""
+    for word in ("x", "window"):
+        if word in names:
+            return word
+    others = [name for name in names if name not in (*_LABELS, *_NOT_SAMPLES)]
+    if len(others) != 1:
+        raise ValueError(f"has no array x, and {len(others)} that could be meant ({', '.join(others) or 'none'}): name the samples x")
+    return others[0]

@@ -84,6 +84,11 @@ def test_labels_come_with_their_samples(tmp_path: Path) -> None:
         assert [(sample.label, len(sample.values)) for sample in samples] == [(5, width), (6, width), (7, width)]
 
 
+def test_a_samples_file_of_the_converter_plays_as_it_is(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=np.zeros((3, 2, 2)), labels=np.array([5, 6, 7]), calibrate=np.array([0, 1]))
+    assert [(sample.label, len(sample.values)) for sample in drain(opened(tmp_path / "a.npz"))] == [(5, 4), (6, 4), (7, 4)]
+
+
 def test_samples_are_due_at_the_rate_and_not_before(recording: Path) -> None:
     clock = ManualClock()
     source = opened(recording, clock, rate_hz=10.0, loop=True)
@@ -164,7 +169,8 @@ def test_a_recording_without_samples_is_an_error_and_not_an_endless_search(tmp_p
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"z": np.zeros(3)}, "x"),
+        ({"p": np.zeros(3), "q": np.zeros(3)}, "name the samples x"),
+        ({"y": np.zeros(3)}, "name the samples x"),
         ({"x": np.array(["a", "b"])}, "array x has type"),
         ({"x": np.float32(1)}, "array x"),
         ({"x": np.zeros((0, 3))}, "no samples"),
