@@ -28,7 +28,7 @@ def check_config(path: Path, *, as_json: bool) -> int:
             print(f"{path}: {problem}")
         print(f"{path}: {len(problems)} problem{'s' if len(problems) != 1 else ''}")
     else:
-        print(f"{path}: fine ({len(config.models)} models, {len(config.pipelines)} pipelines)")
+        print(f"{path}: fine (models: {len(config.models)}, pipelines: {len(config.pipelines)})")
     return 2 if problems else 0
 
 
