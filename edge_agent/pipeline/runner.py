@@ -265,20 +265,17 @@ class PipelineRunner:
             return
         parts = self._parts
         parts.outlet.flush()
+        ended = parts.intake.ended  # before the counts: what it put in last is then among them
         waiting = parts.intake.counts()
+        busy = self._busy or waiting.waiting > 0
         counters = self._tally.counters(waiting, parts.inbox.lost)
         brief = {
-            "state": self._state(waiting.waiting),
+            "state": "waiting" if self._model is None else "ended" if ended and not busy else "running",
             "counters": asdict(counters),
-            "busy": self._busy or waiting.waiting > 0,
+            "busy": busy,
             "last_error": self._failing or parts.intake.last_error or parts.outlet.last_error,
         }
         parts.voice.status(brief, lambda: {"latency": self._tally.latency(), "serving": self._tally.serving.told()}, now=now)
-
-    def _state(self, waiting: int) -> str:
-        if self._model is None:
-            return "waiting"
-        return "ended" if self._parts.intake.ended and not waiting else "running"
 
 
 def _accepted(answer: Answer) -> Answer:

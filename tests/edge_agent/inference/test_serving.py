@@ -9,7 +9,7 @@ import pytest
 from engine_rig import Rig
 from waiting import wait_for
 
-from benchmarks.tiny_model import make_bundle
+from benchmarks.tiny_model import make_bundle, poisonable_graph
 from edge_agent.bundle.manifest import Step
 from edge_agent.config import EngineConfig, PipelineConfig, SinkConfig, SourceConfig
 from edge_agent.errors import ConfigError, EdgeError, ModelError
@@ -79,6 +79,17 @@ def test_broker_messages_reach_an_mqtt_source_and_predictions_are_published(rig:
     assert pipeline == "p"
     assert (prediction.label, prediction.scores, prediction.model) == ("a", (10.0, 0.0, 0.0), "tiny")
     assert prediction.times.infer_us > 0
+
+
+def test_a_recording_has_not_ended_while_its_last_window_is_with_the_model(rig: Rig) -> None:
+    slow = make_bundle(rig.folder / "slow", version="3.0.0", graph=poisonable_graph())
+    rig.store.add(slow)
+    rig.engine.switch("tiny", slow.digest)
+    path = rig.folder / "slow.csv"
+    path.write_text("1,1000000,1,1\n")
+    rig.engine.add_pipeline(PipelineConfig("p", "tiny", SourceConfig("replay", {"path": path}), ()))
+    counters = rig.wait_ended().counters
+    assert (counters.processed, counters.in_flight) == (1, 0)
 
 
 def test_two_pipelines_share_a_worker(rig: Rig) -> None:
