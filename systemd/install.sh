@@ -60,7 +60,7 @@ machine=$(inside "$python" -c 'import platform, struct; m = platform.machine()
 print("armv7l" if m in ("aarch64", "armv8l", "armv7l") and struct.calcsize("P") == 4 else m)')
 venv_options=''
 case $machine in
-  # No wheels of numpy, psutil and cffi exist there: the distribution's packages are used.
+  # No wheels of numpy and cffi exist there: the distribution's packages are used.
   armv7l) : "${extras:=tflite,serial}"; venv_options=--system-site-packages ;;
   *) : "${extras:=onnx,tflite,serial}" ;;
 esac

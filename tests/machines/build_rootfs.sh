@@ -9,7 +9,7 @@ arch=${1:?architecture} suite=${2:?suite} kind=${3:?kind}
 tree=$EDGE_MACHINES_DIR/$arch-$suite-$kind
 
 python_packages() {
-  local list=base-files,dash,coreutils,python3,ca-certificates,libgomp1,libstdc++6,libatomic1,media-types
+  local list=base-files,dash,coreutils,python3,ca-certificates,libgomp1,libstdc++6,libatomic1,media-types,mount,util-linux
   # No armv7l wheels of these exist: they come from the distribution, as on a real board.
   [ "$arch" != armhf ] || list+=,python3-numpy,python3-psutil,python3-cffi-backend
   echo "$list"

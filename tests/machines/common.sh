@@ -10,13 +10,16 @@ export DEBIAN_FRONTEND=noninteractive
 
 say() { printf '[%s] %s\n' "$(date +%T)" "$*" >&2; }
 
-# make turns every failure into its own status 2, so the reason is also left in a file.
-verdict=$PROJECT/.machine-$(basename "$0" .sh | tr _ -)
-rm -f "$verdict"
+# make turns every failure into its own status 2, so "cannot" is also left in a file, named after the check that was asked for.
+if [ -z "${EDGE_MACHINE_CHECK:-}" ]; then
+  EDGE_MACHINE_CHECK=$(basename "$0" .sh | tr _ -)
+  export EDGE_MACHINE_CHECK
+  rm -f "$PROJECT/.machine-$EDGE_MACHINE_CHECK"
+fi
 
 cannot() {
   printf 'cannot run: %s\n' "$*" >&2
-  echo "$CANNOT" > "$verdict" 2>/dev/null || true
+  echo "$CANNOT" 2>/dev/null > "$PROJECT/.machine-$EDGE_MACHINE_CHECK" || true
   exit "$CANNOT"
 }
 

@@ -26,4 +26,5 @@ exec nice timeout --kill-after=5 "${TIMEOUT_S:-300}" env -i "${environment[@]}" 
     mount --bind "$app" "$tree/opt/app"
     mount --bind -o ro "$project" "$tree/opt/project"
     [ -z "$data" ] || mount --bind "$data" "$tree/data"
-    exec chroot "$tree" "$@"' -- "$tree" "$app" "$PROJECT" "${BOARD_DATA:-}" "$@"
+    # Not exec: this shell stays process 1 and buries orphans, as an init would; the command is an ordinary process.
+    chroot "$tree" "$@"' -- "$tree" "$app" "$PROJECT" "${BOARD_DATA:-}" "$@"

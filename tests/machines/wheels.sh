@@ -18,8 +18,9 @@ pip_target() {
 fetch_wheels() {
   local machine=$1 python=$2 folder started=$SECONDS
   shift 2
-  folder=$EDGE_MACHINES_DIR/wheels/$(digest "$machine" "$python" "$@")
+  folder=$EDGE_MACHINES_DIR/wheels-$machine-$python-$(digest "$@")
   if [ ! -e "$folder/.complete" ]; then
+    rm -rf "$EDGE_MACHINES_DIR/wheels-$machine-$python-"* # of earlier requirements
     mkdir -p "$folder"
     pip_target "$machine" "$python"
     nice "$EDGE_PYTHON" -m pip download --quiet --disable-pip-version-check --dest "$folder" "${PIP_TARGET[@]}" "$@" 2> "$EDGE_MACHINES_DIR/pip.log" >&2 \
