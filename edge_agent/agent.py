@@ -64,7 +64,6 @@ class Agent:
     def __init__(self, parts: Parts) -> None:
         self._p = parts
         self._halt = threading.Event()
-        self._running: set[str] = set()
         self._pipelines_lock = threading.Lock()
 
     def start(self) -> None:
@@ -119,8 +118,9 @@ class Agent:
         """Start every configured pipeline whose model serves and that does not run yet."""
         with self._pipelines_lock:
             serving = {m.name for m in self._p.engine.models()}
+            running = {status.name for status in self._p.engine.pipelines()}
             for pipeline in self._p.config.pipelines:
-                if pipeline.model in serving and pipeline.name not in self._running:
+                if pipeline.model in serving and pipeline.name not in running:
                     self._start_pipeline(pipeline)
 
     def rescue(self, model: str, digest: str) -> None:
@@ -179,7 +179,6 @@ class Agent:
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
         try:
             self._p.engine.add_pipeline(pipeline)
-            self._running.add(pipeline.name)
         except EdgeError as error:
             self._event("pipeline_failed", "error", f"{pipeline.name}: {error}", pipeline=pipeline.name)
 

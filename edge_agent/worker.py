@@ -55,6 +55,7 @@ def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Run
     process.limit_memory(order["memory_limit_mib"])
     if order["trial"]:
         process.yield_to_others()
+    _check_steps(manifest)
     runtime = load_runtime(manifest, folder, threads=order["threads"])
     cases = load_cases(manifest, folder)
     warm_up(runtime, cases, manifest.inputs)
@@ -63,6 +64,15 @@ def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Run
         _prove(channel, runtime, cases, clock)
     channel.send({"event": "loaded", "ms": (monotonic_s(clock) - started_s) * 1000}, timeout_s=1.0)
     return runtime, manifest
+
+
+def _check_steps(manifest: Manifest) -> None:
+    """The pipelines compile pre- and postprocessing when they take the version; what cannot be compiled is refused here, before that."""
+    from edge_agent.pipeline.postprocess import compile_postprocess
+    from edge_agent.pipeline.preprocess import compile_preprocess
+
+    compile_preprocess(manifest.preprocess, manifest.inputs)
+    compile_postprocess(manifest.postprocess, manifest.outputs, manifest.labels)
 
 
 def _prove(channel: Channel, runtime: Runtime, cases: list[Any], clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """A device's serving side, simulated for tests of updates: it serves what it is told and behaves as each bundle's version says.
 
-``wrong`` fails its trial, ``heavy`` does not fit just now, ``stuck`` dies at the switch, ``sick`` crashes while watched;
-all others are well.
+``wrong`` fails its trial, ``heavy`` does not fit just now, ``stuck`` dies at the switch, ``sick`` crashes while watched,
+``slow`` takes long; all others are well.
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ class SimulatedHost:
 
     def health(self, model: str) -> HealthSample:
         digest = self.serving.get(model, "")
-        crashes = int(bool(digest) and self._store.manifest(digest).version == "sick")
-        return HealthSample(windows=100, errors=0, crashes=crashes, infer_p95_us=1000.0)
+        version = self._store.manifest(digest).version if digest else ""
+        return HealthSample(windows=100, errors=0, crashes=int(version == "sick"), infer_p95_us=50_000.0 if version == "slow" else 1000.0)

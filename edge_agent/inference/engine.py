@@ -34,6 +34,7 @@ START_TIMEOUT_S = 60.0
 LOAD_TIMEOUT_S = 60.0
 TRIAL_TIMEOUT_S = 60.0
 FLIP_MARGIN_S = 10.0
+WITHDRAW_TIMEOUT_S = 5.0
 
 
 class Engine:
@@ -127,8 +128,15 @@ class Engine:
         return report
 
     def switch(self, model: str, digest: str) -> None:
-        """Make ``digest`` serve in every pipeline of ``model``; returns when all use it. Raises EdgeError, then the old one serves on."""
+        """Make ``digest`` serve in every pipeline of ``model``; returns when all use it. Raises EdgeError, then the old one serves on.
+
+        An empty ``digest`` takes the model out of service: its pipelines end, and can be added again when there is a version.
+        """
         with self._changing:
+            if not digest:
+                wait_for_futures(self._loop.call(lambda: self._plane.withdraw_pipelines(model)), WITHDRAW_TIMEOUT_S)
+                wait_for_futures(self._loop.call(lambda: self._plane.withdraw(model)), WITHDRAW_TIMEOUT_S)
+                return
             if self._loop.call(lambda: self._serves(model, digest)):
                 self.discard(model)
                 return

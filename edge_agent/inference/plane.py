@@ -107,6 +107,20 @@ class Plane:
         if not worker.child.exited.done():
             worker.end()
 
+    def withdraw_pipelines(self, model: str) -> list[Future[Exit]]:
+        """End the pipelines of ``model``; there is nothing for them to ask any more."""
+        return [self.pipelines.pop(handle.config.name).stop() for handle in self._of(model)]
+
+    def withdraw(self, model: str) -> list[Future[Exit]]:
+        """Serve ``model`` no more; its pipelines must have ended."""
+        self.discard(model)
+        service = self.services.pop(model, None)
+        if service is None or service.version is None:
+            return []
+        data = {"model": model, "version": service.version.manifest.version, "digest": service.version.digest}
+        self._context.tell("withdrawn", "warning", f"{service.version.title} serves no more, and nothing does in its place", data)
+        return [worker.child.exited for worker in service.stop()]
+
     def health(self, model: str) -> HealthSample:
         """Raises EdgeError for a model that was never served."""
         service = self.services.get(model)

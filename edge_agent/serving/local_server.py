@@ -27,7 +27,7 @@ Call = Callable[[Mapping[str, Any], "int | None", Progress], Any]
 
 
 class LocalServer:
-    """Serves the calls given to :meth:`handle` at ``path`` until stopped; every connection has a thread of its own, at most :data:`MAX_CONNECTIONS`."""
+    """Serves the calls given to :meth:`handle` at ``path`` until stopped, each connection on a thread, at most :data:`MAX_CONNECTIONS`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import monotonic_s
 from edge_agent.errors import BundleError, EdgeError, FetchError, ModelError, StoreError, StoreFull, TrustError, WorkerDied, WorkerHung
-from edge_agent.update.health import Baseline, complaints, rate_hz, watched_enough
+from edge_agent.update.health import Baseline, complaints, rate_hz, too_slow, watched_enough
 from edge_agent.update.interrupt import Cancelled
 from edge_agent.update.machine import Outcome, State, UpdateRecord
 from edge_agent.update.policy import expired, retry_delay_s
@@ -192,6 +192,9 @@ class Acts:
                 self._ban(digest, reason)
                 return _failed(reason)
             if watched_enough(self._baseline, now, elapsed_s, watch_s):
+                slow = too_slow(self._baseline, now, tools.limits)
+                if slow:  # no quarantine: the board may have been busy with something else
+                    return _failed(f"while it was watched it {slow}")
                 return Ended(Outcome.DONE, result="done")
             tools.interrupt.wait(min(tools.poll_s, max(0.01, watch_s - elapsed_s)))
 

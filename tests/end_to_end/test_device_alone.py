@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,8 @@ from end_to_end.household import Household, kill_hard, tool
 from models import tiny_bundle
 from waiting import wait_for
 
-from edge_agent.bundle.manifest import Requirements
+from edge_agent.bundle.archive import write_bundle
+from edge_agent.bundle.manifest import Requirements, Step
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(120)]
 
@@ -134,3 +136,15 @@ def test_a_model_damaged_on_disk_gives_way_to_the_one_before_it_at_the_next_star
     # the same bytes, brought anew, are as good as ever
     assert install(household, tmp_path / "2.edgemodel", 0)["status"] == "done"
     assert household.model()["version"] == "2"
+
+
+def test_processing_that_this_agent_does_not_know_is_refused_in_the_trial(household: Household, tmp_path: Path) -> None:
+    household.write_config(bundle=tiny_bundle(tmp_path / "1.edgemodel", version="1").path, repository=False)
+    household.start_agent()
+    household.wait_answers()
+    newer = tiny_bundle(tmp_path / "2.edgemodel", version="2", seed=2)
+    manifest = replace(newer.manifest, preprocess=(Step("warp"),))
+    write_bundle(newer.path, manifest, newer.files)
+    assert "warp" in install(household, newer.path, 1)["reason"]
+    household.wait_answers()
+    household.assert_nothing_lost()

@@ -118,3 +118,16 @@ def test_a_version_that_answers_nan_can_be_switched_away_from(rig: Rig) -> None:
     rig.engine.switch("tiny", rig.two.digest)
     rig.wait_windows(rig.status().counters.windows + 10)
     assert rig.lines()[-1]["label"] == "b"
+
+
+def test_a_model_taken_out_of_service_leaves_no_process_and_can_come_back(rig: Rig) -> None:
+    rig.replay(100, rate_hz=200, loop=True)
+    rig.wait_windows(5)
+    rig.engine.switch("tiny", "")
+    assert rig.engine.models() == ()
+    assert rig.engine.pipelines() == ()
+    wait_for(lambda: [role for role, _ in rig.engine.processes()] == ["zygote"], what="the processes ended")
+    rig.wait_event("withdrawn")
+    rig.engine.switch("tiny", rig.two.digest)
+    rig.replay(20, name="q")
+    assert rig.wait_ended("q").counters.processed == 20

@@ -197,6 +197,7 @@ def test_a_good_version_walks_the_whole_table(device: Device) -> None:
         ("heavy", "refused", "memory", False),
         ("stuck", "failed", "worker died", True),
         ("sick", "failed", "crashed", True),
+        ("slow", "failed", "was slow", False),
     ],
 )
 def test_a_bad_version_leaves_the_old_one_serving(device: Device, version: str, status: str, word: str, banned: bool) -> None:
