@@ -69,7 +69,7 @@ echo "installing edge-agent [$extras] for $machine into $root$prefix"
 [ -x "$root$prefix/bin/python" ] || inside "$python" -m venv $venv_options "$prefix"
 where=$(bring "$package")
 set -- --quiet --disable-pip-version-check --no-input --upgrade
-if [ -n "$wheels" ]; then set -- "$@" --no-index --find-links "$(bring "$wheels")"; fi
+if [ -n "$wheels" ]; then set -- "$@" --isolated --no-index --find-links "$(bring "$wheels")"; fi
 case $where in
   /*.whl) requirement="edge-runtime[$extras] @ file://$where" ;;
   /* | .*) requirement="$where[$extras]" ;;
@@ -87,8 +87,9 @@ install -D -m 644 "$here/edge-agent.tmpfiles.conf" "$root/usr/lib/tmpfiles.d/edg
 install -D -m 644 "$here/README.md" "$root$prefix/share/doc/README.md"
 install -d "$root/usr/local/bin"
 ln -sfn "$prefix/bin/edge-agent" "$root/usr/local/bin/edge-agent"
-inside systemd-sysusers /usr/lib/sysusers.d/edge-agent.conf
-inside systemd-tmpfiles --create /usr/lib/tmpfiles.d/edge-agent.conf
+# For an image these three are this system's: inside a chroot they ask for a mounted /proc.
+systemd-sysusers --root="$root/" edge-agent.conf
+systemd-tmpfiles --root="$root/" --create edge-agent.conf
 
 config=/etc/edge-agent/agent.toml
 if [ ! -e "$root$config" ]; then
@@ -100,7 +101,7 @@ inside chown root:edge-agent "$config"
 chmod 640 "$root$config"
 inside "$prefix/bin/edge-agent" check --config "$config" || fail "$root$config has the problems above; mend it and start the service"
 
-inside systemctl enable --quiet edge-agent.service
+systemctl --root="$root/" enable --quiet edge-agent.service
 if [ -z "$root" ] && [ -d /run/systemd/system ] && [ "$start" = yes ]; then
   systemctl daemon-reload
   systemctl restart edge-agent.service
