@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import deploy, footprint, hop, install_size, swap
+from benchmarks import deploy, footprint, handover, hop, install_size, quantizers, swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Figure:
 
 
 FIGURES: Mapping[str, Figure] = {
+    "handover": Figure("An array to another process and back, beside multiprocessing", handover.handover, handover.lines),
+    "quantizers": Figure("Float to int8, beside ONNX Runtime's own quantizer", quantizers.quantizers, quantizers.lines),
     "hop": Figure("Added latency of a window over a bare runtime call, same run", hop.hop, hop.lines),
     "swap": Figure("Samples lost in 100 swaps at 100 Hz", swap.swap, swap.lines),
     "footprint": Figure("Memory of each device process at rest, one model", footprint.footprint, footprint.lines),
