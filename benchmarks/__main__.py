@@ -37,10 +37,10 @@ FIGURES: Mapping[str, Figure] = {
 
 def machine() -> str:
     """The machine the figures are of, in words."""
-    model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ""
-    )
-    return f"{platform.machine()}, {os.cpu_count()} cores, {model or 'unknown processor'}, Linux {platform.release()}, Python {platform.python_version()}"
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")), "unknown processor")
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {model}, {system}"
 
 
 def main() -> int:
