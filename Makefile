@@ -29,11 +29,11 @@ lint: $(VENV)/.test    ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
 
-bench: $(VENV)/.test    ## the figures of docs/figures.md, on this machine
+bench: $(VENV)/.test    ## every figure, on this machine
 	$(BIN)/python -m benchmarks
 
 clean:           ## forget everything that was made here
-	rm -rf $(VENV) demo-out bench-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .machine-*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11"; exit 1; }
