@@ -9,17 +9,20 @@ from pathlib import Path
 
 from edge_agent.assemble import assemble
 from edge_agent.config_file import load_config
+from edge_agent.state_lock import state_lock
 
 
 def run_agent(config_path: Path, *, log_level: str = "info") -> int:
     """Run until SIGTERM or SIGINT; returns the exit status. Raises ConfigError before anything was started."""
     logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    agent = assemble(load_config(config_path))
-    for word in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(word, lambda *_: agent.halt())
-    try:
-        agent.start()
-        agent.run()
-    finally:
-        agent.stop()
+    config = load_config(config_path)
+    with state_lock(config.device.state_dir):
+        agent = assemble(config)
+        for word in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(word, lambda *_: agent.halt())
+        try:
+            agent.start()
+            agent.run()
+        finally:
+            agent.stop()
     return 0

@@ -62,15 +62,16 @@ class Engine:
         self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
         self._plane = Plane(Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop))
         self._changing = threading.Lock()
-        self._stopped = False
+        self._stopped = True
 
     def start(self) -> None:
         """Start the zygote and wait until it can make processes. Raises EdgeError."""
         self._loop.start()
-        self._loop.call(self._zygote.start)
+        self._stopped = False
         try:
+            self._loop.call(self._zygote.start)
             _result(self._zygote.ready, START_TIMEOUT_S, "the zygote did not start")
-        except EdgeError:
+        except Exception:
             self.stop(1.0)
             raise
 
@@ -145,7 +146,7 @@ class Engine:
                 taken = self._loop.call(lambda: self._plane.lead_to(model, worker))
                 self._await_all(taken)
                 self._loop.call(lambda: self._plane.settle(model, worker))
-            except EdgeError:
+            except Exception:  # out of descriptors or memory is no EdgeError, and half a switch must not stay either
                 self._loop.call(lambda: self._plane.lead_back(model, worker))
                 raise
 

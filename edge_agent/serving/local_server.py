@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_agent.errors import EdgeError
+from edge_agent.errors import EdgeError, StoreError
 from edge_agent.serving.local_socket import MAX_LINE_BYTES, bind_listener
 
 MAX_CONNECTIONS = 16
@@ -41,8 +41,11 @@ class LocalServer:
         self._calls.update(calls)
 
     def start(self) -> None:
-        """Bind and serve. Raises OSError when the folder is missing or not ours."""
-        self._listener = bind_listener(self._path)
+        """Bind and serve. Raises StoreError when the folder is missing or not ours."""
+        try:
+            self._listener = bind_listener(self._path)
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot be listened on: {error.strerror}; see device.runtime_dir") from None
         self._thread = threading.Thread(target=self._accept, name="local-api", daemon=True)
         self._thread.start()
 
@@ -95,6 +98,8 @@ class LocalServer:
             return {"ok": call(request, fds[0] if fds else None, lambda p: _send(conn, {"progress": dict(p)}))}
         except EdgeError as error:
             return {"error": str(error)}
+        except Exception as error:  # a full disk, or a mistake of ours: whoever asked must hear of it, and not only the log
+            return {"error": f"{request['call'][:64]}: {type(error).__name__}: {error}"}
 
 
 def _receive(conn: socket.socket) -> tuple[Any, list[int]]:

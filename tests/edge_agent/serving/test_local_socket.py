@@ -27,13 +27,17 @@ def refuse(request: Mapping[str, Any], fd: int | None, progress: Progress) -> An
     raise CommandError("no such model")
 
 
+def stumble(request: Mapping[str, Any], fd: int | None, progress: Progress) -> Any:
+    raise OSError(28, "No space left on device")
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Path]:
     # a folder deeper than a unix socket address may be long
     folder = tmp_path / ("deep" * 20) / ("deeper" * 20)
     folder.mkdir(parents=True)
     server = LocalServer(folder / "agent.sock")
-    server.handle({"echo": echo, "refuse": refuse})
+    server.handle({"echo": echo, "refuse": refuse, "stumble": stumble})
     server.start()
     yield folder / "agent.sock"
     server.stop()
@@ -94,3 +98,9 @@ def test_without_an_agent_the_commands_say_so_with_status_4(tmp_path: Path, comm
 def test_installing_a_file_that_is_not_there_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["install", str(tmp_path / "none.edgemodel"), "--socket", str(tmp_path / "none.sock")]) == 1
     assert "none.edgemodel: no such file" in capsys.readouterr().err
+
+
+def test_a_call_that_fails_unexpectedly_is_answered(server: Path) -> None:
+    with pytest.raises(CommandError, match=r"stumble: OSError.*No space left"):
+        call_agent(server, {"call": "stumble"})
+    assert call_agent(server, {"call": "echo"})["request"] == {"call": "echo"}
