@@ -6,6 +6,7 @@ a device without a network, or in the middle of an update, answers all the same.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from edge_agent import __version__
 from edge_agent.clock import Clock
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig, PipelineConfig
-from edge_agent.errors import EdgeError
+from edge_agent.errors import EdgeError, StoreError
 from edge_agent.events import EventFan
 from edge_agent.factory import install_factory_models
 from edge_agent.inference.engine import Engine
@@ -27,12 +28,14 @@ from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
 from edge_agent.update.compatibility import DeviceFacts
-from edge_agent.update.machine import State, UpdateCommand
+from edge_agent.update.machine import RESTING, UpdateCommand
 from edge_agent.update.store import FileStore
 from edge_agent.update.updater import Updater
 from edge_agent.values import Event
 
 IDLE_TICK_S = 1.0
+STEP_S = 180.0
+"""How long one model, or all pipelines, may take to start before the service manager gives up on the whole start."""
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class Agent:
     def __init__(self, parts: Parts) -> None:
         self._p = parts
         self._halt = threading.Event()
+        self._crashing: dict[str, str] = {}
         self._pipelines_lock = threading.Lock()
 
     def start(self) -> None:
@@ -74,7 +78,9 @@ class Agent:
         install_factory_models(p.config.models, p.store, p.facts, self._event)
         p.engine.start()
         for model in p.config.models:
+            p.notifier.extend_timeout(STEP_S)
             self._serve(model.name)
+        p.notifier.extend_timeout(STEP_S)
         self.start_pipelines()
         p.local.start()
         p.reporter.start()
@@ -95,6 +101,7 @@ class Agent:
             if limit_s is None or stalled_s < limit_s / 2:
                 p.notifier.watchdog()
             p.notifier.status(self._status_line(stalled_s))
+            self._rescue_due()
 
     def halt(self) -> None:
         """Make :meth:`run` return; safe in a signal handler."""
@@ -105,14 +112,21 @@ class Agent:
         p = self._p
         p.notifier.stopping()
         self._event("agent_stopping", "info", "told to stop")
-        p.local.stop()
-        p.updater.stop()
-        p.desk.stop()
-        p.engine.stop(timeout_s=5.0)
-        p.reporter.stop()
-        if p.transport is not None:
-            p.transport.stop(last_words=p.last_words)
-        p.outbox.close()
+        transport = p.transport
+        hang_up = (lambda: transport.stop(last_words=p.last_words)) if transport is not None else (lambda: None)
+        for end in (
+            p.local.stop,
+            p.updater.stop,
+            p.desk.stop,
+            lambda: p.engine.stop(timeout_s=5.0),
+            p.reporter.stop,
+            hang_up,
+            p.outbox.close,
+        ):
+            try:
+                end()
+            except Exception:  # one part that cannot end well must not keep the others from it
+                logging.getLogger(__name__).exception("a part of the agent did not end well")
 
     def start_pipelines(self) -> None:
         """Start every configured pipeline whose model serves and that does not run yet."""
@@ -124,18 +138,35 @@ class Agent:
                     self._start_pipeline(pipeline)
 
     def rescue(self, model: str, digest: str) -> None:
-        """``digest`` crashes again and again: go back to the version before it, durably."""
-        record = self._p.updater.record()
-        if record.state not in (State.IDLE, State.BROKEN):
-            return  # the update that brought it is still watching, and will roll back by itself
-        previous = self._p.store.previous(model)
+        """``digest`` crashes again and again: :meth:`run` goes back to the version before it, durably. Returns at once."""
+        self._crashing[model] = digest
+
+    def _rescue_due(self) -> None:
+        """Take back what crashes again and again, as soon as no update is under way: one of another model has to end first."""
+        p = self._p
+        for model, digest in list(self._crashing.items()):
+            if p.updater.under_way() is not None:
+                record = p.updater.record()
+                if record.command is not None and record.command.model == model and record.state not in RESTING:
+                    del self._crashing[model]  # the update that brought it watches it, and rolls back by itself
+                continue
+            del self._crashing[model]
+            try:
+                self._take_back(model, digest)
+            except EdgeError as error:
+                self._event("update_failed", "error", f"{model}: cannot go back to the version before: {error}", model=model)
+
+    def _take_back(self, model: str, digest: str) -> None:
+        store, previous = self._p.store, self._p.store.previous(model)
         reason = f"{model} crashes again and again"
         self._event("crash_loop", "error", reason, model=model, digest=digest, previous=previous)
-        if not previous or self._p.store.quarantined(previous):
+        if not previous or store.active(model) != digest:
             return
-        self._p.store.quarantine(digest, reason)
-        version = self._p.store.manifest(previous).version
-        command = UpdateCommand(f"rescue-{digest[:12]}", model, version, source="store", digest=previous)
+        try:
+            store.quarantine(digest, reason)
+        except StoreError as error:  # a full disk must not keep a bad model serving
+            self._event("update_failed", "error", f"{model}: the quarantine cannot be written: {error}", model=model, digest=digest)
+        command = UpdateCommand(f"rescue-{digest[:12]}", model, store.manifest(previous).version, source="store", digest=previous)
         for refusal in self._p.updater.submit(command):
             self._event("update_refused", "error", f"{model}: {refusal}")
 

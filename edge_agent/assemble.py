@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def assemble(config: AgentConfig) -> Agent:
     outbox = SqliteOutbox(places.outbox, quota_mib=config.mqtt.outbox_mib, clock=clock, report=events.report)
     store = FileStore(places.store)
     publish = _publisher(config, topics, outbox, clock)
-    rescue: list[Agent] = []
+    born: list[Agent] = []  # engine and updater call the agent that is made of them
     engine = Engine(
         store=store,
         clock=clock,
@@ -109,7 +108,7 @@ def assemble(config: AgentConfig) -> Agent:
         config=config.engine,
         runtimes=needed_runtimes(config.models, store),
         publish=publish,
-        on_crash_loop=lambda model, digest: _aside(lambda: rescue[0].rescue(model, digest)),
+        on_crash_loop=lambda model, digest: born[0].rescue(model, digest),
     )
     facts = DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())
     place = Place(
@@ -142,7 +141,7 @@ def assemble(config: AgentConfig) -> Agent:
         clock=clock,
         report=events.report,
         hooks=lambda event, env: run_hook(config.updates.hooks_dir, event, env, timeout_s=HOOK_TIMEOUT_S),
-        on_result=lambda command, status, reason, data: rescue[0].settle(command, status, reason, dict(data)),
+        on_result=lambda command, status, reason, data: born[0].settle(command, status, reason, dict(data)),
         watch_s=config.updates.watch_s,
     )
     boot = uuid.uuid4().hex[:12]
@@ -195,7 +194,7 @@ def assemble(config: AgentConfig) -> Agent:
         }
     )
     agent = Agent(parts)
-    rescue.append(agent)
+    born.append(agent)
     return agent
 
 
@@ -264,16 +263,17 @@ def _transport(
 
 def _feed_sources(config: AgentConfig, transport: MqttTransport, engine: Engine) -> None:
     """Pipelines that listen to a topic get its messages through the control process, which holds the one connection."""
+    listeners: dict[str, list[str]] = {}
     for pipeline in config.pipelines:
         if pipeline.source.kind == "mqtt":
-            name = pipeline.name
-            transport.subscribe(str(pipeline.source.options["topic"]), _deliver_to(engine, name))
+            listeners.setdefault(str(pipeline.source.options["topic"]), []).append(pipeline.name)
+    for topic, names in listeners.items():
+        transport.subscribe(topic, _deliver_to(engine, names))
 
 
-def _deliver_to(engine: Engine, pipeline: str) -> Callable[[str, bytes], None]:
-    return lambda topic, payload: engine.deliver(pipeline, topic, payload)
+def _deliver_to(engine: Engine, pipelines: Sequence[str]) -> Callable[[str, bytes], None]:
+    def deliver(topic: str, payload: bytes) -> None:
+        for pipeline in pipelines:
+            engine.deliver(pipeline, topic, payload)
 
-
-def _aside(act: Callable[[], None]) -> None:
-    """Run ``act`` on a thread of its own: the engine's thread must not wait for what calls the engine back."""
-    threading.Thread(target=act, name="rescue", daemon=True).start()
+    return deliver

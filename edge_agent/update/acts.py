@@ -101,7 +101,8 @@ class Acts:
                 if delay_s is None:
                     return _failed(f"{error}; gave up after {failures} attempts")
                 self._tools.interrupt.wait(delay_s)
-        if digest == record.previous:
+        # what is active and not trusted any more has another predecessor in the record, which may well be what is wished for
+        if digest == record.previous == self._tools.store.active(command.model):
             return Ended(Outcome.FAILED, "these bytes serve already", "done")
         banned = self._tools.store.quarantined(digest)
         if banned:

@@ -148,3 +148,26 @@ def test_processing_that_this_agent_does_not_know_is_refused_in_the_trial(househ
     assert "warp" in install(household, newer.path, 1)["reason"]
     household.wait_answers()
     household.assert_nothing_lost()
+
+
+def test_a_version_that_crashes_again_and_again_gives_way_for_good(household: Household, tmp_path: Path) -> None:
+    household.extra = "[engine]\ncrash_limit = 2\n"
+    household.write_config(bundle=tiny_bundle(tmp_path / "1.edgemodel", version="1").path, repository=False)
+    agent = household.start_agent()
+    household.wait_answers()
+    assert install(household, tiny_bundle(tmp_path / "2.edgemodel", version="2", seed=2).path, 0)["status"] == "done"
+    for _ in range(2):
+        pid = household.pid("worker:")
+        kill_hard(pid)
+        wait_for(
+            lambda p=pid: any(x["role"].startswith("worker:") and x["pid"] != p for x in household.status()["processes"]), 20, "a worker"
+        )
+    wait_for(lambda: household.model()["version"] == "1", 20, f"version 1 serves again\n{household.log('agent')[-2000:]}")
+    household.wait_answers()
+    household.assert_nothing_lost()
+    agent.terminate()
+    agent.wait()
+    household.start_agent()
+    assert household.model()["version"] == "1"
+    wait_for(lambda: household.status()["update"]["state"] == "IDLE", 20, "the end of the way back")
+    assert "crashes again and again" in install(household, tmp_path / "2.edgemodel", 1)["reason"]
