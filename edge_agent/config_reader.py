@@ -78,8 +78,10 @@ def _mqtt(s: Section) -> MqttConfig:
         s.bad("prefix", "must be topic words joined by '/', without '+', '#' or spaces")
     if config.tls_key and not config.tls_cert:
         s.bad("tls_key", "needs tls_cert beside it")
+    if config.tls_cert and not config.tls_ca:
+        s.bad("tls_cert", "needs tls_ca beside it: without that the connection would not be encrypted")
     if config.username and config.password_file is None:
-        s.bad("username", "needs password_file: a file whose first line is the password")
+        s.bad("username", "needs password_file: a file that holds the password")
     s.done()
     return config
 

@@ -143,3 +143,8 @@ def test_check_says_fine_with_exit_status_0(tmp_path: Path, capsys: pytest.Captu
     text = GOOD.replace('state_dir = "state"', f'state_dir = "state"\nruntime_dir = "{tmp_path}/run"')
     assert main(["check", "--config", str(written(tmp_path, text))]) == 0
     assert "fine" in capsys.readouterr().out
+
+
+def test_a_client_certificate_without_tls_is_no_secret_connection(tmp_path: Path) -> None:
+    text = GOOD.replace('host = "127.0.0.1"', 'host = "127.0.0.1"\ntls_cert = "device.pem"')
+    assert "tls_ca" in problems(tmp_path, text)["mqtt.tls_cert"]
