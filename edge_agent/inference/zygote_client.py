@@ -101,8 +101,9 @@ class ZygoteClient:
         ours, theirs = pair()
         command = [self._python, "-m", "edge_agent.zygote", "--fd", str(theirs.fileno()), "--runtimes", ",".join(self._runtimes)]
         try:
+            # Python looks for modules in the current folder first: that must not be one where others, or our own data, may be.
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}, cwd="/"
             )
         finally:
             theirs.close()

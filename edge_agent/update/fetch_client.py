@@ -89,7 +89,8 @@ class SubprocessFetcher:
         try:
             with self._lock:
                 self._ended_why = ""
-                self._child = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+                # not where the agent was started: Python looks for modules in the current folder first
+                self._child = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd="/")
                 return self._child
         except OSError as error:
             raise FetchError(f"cannot start the updater process: {error}") from error
