@@ -58,7 +58,7 @@ def check_requirement(requirement: RuntimeRequirement) -> None:
             f"the model needs {requirement.name} {requirement.minimum} or newer, {version} is installed: "
             f"pip install -U '{EXTRAS[requirement.name]}'"
         )
-    if version in requirement.excluded:
+    if version_key(version) in map(version_key, requirement.excluded):
         raise RuntimeMissing(f"the model must not run on {requirement.name} {version}, which is installed: install another version")
 
 
