@@ -118,9 +118,13 @@ class CommandDesk:
                 self._save()
 
     def reconnected(self) -> None:
-        """The broker is back: tell again every final result that has not been acknowledged."""
-        for result in self._owed():
-            self._send(result)
+        """The broker is back: tell again every final result that has not been acknowledged, unless copies of them still wait."""
+        owed = self._owed()
+        if owed:
+            self._start_resender()
+        if self._outbox.queued() <= LINE_BUSY:
+            for result in owed:
+                self._send(result)
 
     def stop(self) -> None:
         """End the thread that tells results again."""
