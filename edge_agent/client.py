@@ -102,13 +102,12 @@ def _carry_out(args: argparse.Namespace, request: Mapping[str, Any], attach: Pat
 
 
 def bench(args: argparse.Namespace) -> int:
-    # only here: the bench loads numpy and a runtime, which no other client command needs
-    from edge_agent.bench import bench_file
+    from edge_agent.bench_apart import bench_apart
 
     results = []
     for name in args.model:
         path = _bench_target(args, name)
-        results.append((name, bench_file(path, runs=args.runs, warmup=args.warmup, threads=args.threads)))
+        results.append((name, bench_apart(path, runs=args.runs, warmup=args.warmup, threads=args.threads)))
     if args.json:
         print(json.dumps([{"model": name, **dataclasses.asdict(r)} for name, r in results], indent=2))
         return 0

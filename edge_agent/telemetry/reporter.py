@@ -18,6 +18,7 @@ from edge_agent.telemetry.limit import RepeatLimit
 from edge_agent.telemetry.summary import summarize_models, summarize_pipelines
 from edge_agent.values import Event, ModelStatus, PipelineStatus
 
+FIRST_S = 2.0
 MESSAGE_CHARS = 2000
 
 
@@ -146,7 +147,8 @@ class Reporter:
         return [("control", os.getpid()), *self._engine.processes(), *self._extra_roles()]
 
     def _run(self) -> None:
-        due_s = self._before_s + self._interval_s
+        # The first one comes early, so that whoever looks at a device that just started sees it.
+        due_s = self._before_s + min(self._interval_s, FIRST_S)
         while not self._stopping.wait(max(0.0, due_s - monotonic_s(self._clock))):
             # A board that was suspended does not catch up on the intervals it slept through.
             due_s = max(due_s, monotonic_s(self._clock) - self._interval_s) + self._interval_s

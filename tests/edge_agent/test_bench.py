@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from models import tiny_bundle, tiny_onnx, tiny_tflite
 
+from edge_agent.__main__ import main
 from edge_agent.bench import bench_file, percentile, random_array
+from edge_agent.bench_apart import bench_apart
 from edge_agent.errors import EdgeError, ModelError
 from edge_agent.values import DTYPES, TensorSpec
 
@@ -58,3 +61,28 @@ def test_random_inputs_repeat_and_fit(dtype: str) -> None:
     array = random_array(spec)
     assert array.shape == (1, 3) and array.dtype == np.dtype(dtype)
     assert np.array_equal(array, random_array(spec))
+
+
+def test_the_command_measures_each_model_in_a_process_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tiny_onnx(tmp_path / "a.onnx"), tiny_bundle(tmp_path / "b.edgemodel", runtime="tflite").path
+    assert main(["bench", str(first), str(second), "--runs", "5", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [(r["runtime"], r["runs"]) for r in results] == [("onnxruntime", 5), ("ai-edge-litert", 5)]
+    assert all(r["peak_rss_mib"] > 10 for r in results)
+
+
+def test_a_file_that_is_no_model_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    assert main(["bench", str(tmp_path / "a.onnx")]) == 1
+    said = capsys.readouterr().err
+    assert "a.onnx" in said
+    assert "Traceback" not in said
+
+
+def test_a_model_that_kills_its_process_is_told_with_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    with pytest.raises(ModelError, match="SIGSEGV"):
+        bench_apart(tiny_onnx(tmp_path / "a.onnx"), runs=1, warmup=0, threads=1)
