@@ -7,6 +7,7 @@ or says which step failed, with status 1.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -32,7 +33,6 @@ class Story:
     broker_port: int = 0
     repo_port: int = 0
     began_s: float = field(default_factory=time.monotonic)
-    last_missing: int = 0
 
     def bundle(self, version: str) -> Path:
         return self.out / "bundles" / f"digits-{version}.edgemodel"
@@ -115,11 +115,12 @@ def refuse(story: Story) -> None:
     swap_labels_in_model(story.bundle("2.0.0"), story.bundle("3.0.0"), version="3.0.0")
     run_tool("edge-fleet", "publish", story.bundle("3.0.0"), "--repo", story.repo)
     run_live("edge-fleet", "deploy", "digits@3.0.0", "--to", "all", "--broker", story.broker, expect=1)
+    told = {one["device"]: one for one in json.loads(run_tool("edge-fleet", "rollouts", "--json", show=False))[0]["outcomes"]}
     for device in story.devices:
-        version = device.version()
-        if version != "2.0.0" or "3.0.0" in device.ledger().by_version:
-            raise StepFailed(f"{device.name} serves {version} after the refusal")
-        story.note(f"{device.name} refused 3.0.0", "still serves 2.0.0")
+        version, outcome = device.version(), told[device.name]
+        if version != "2.0.0" or "3.0.0" in device.ledger().by_version or outcome["phase"] != "refused":
+            raise StepFailed(f"{device.name} serves {version} after 3.0.0 was {outcome['phase']}: {outcome['reason']}")
+        story.note(f"{device.name} refused 3.0.0", f"still serves 2.0.0; {outcome['reason']}")
 
 
 def kill(story: Story) -> None:
@@ -161,6 +162,10 @@ def table(story: Story) -> None:
         print(f"{what:{width}}  {os.path.relpath(story.out)}/{place}")
 
 
+def _end_like_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run the story; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -174,6 +179,9 @@ def main() -> int:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / ".edge-demo").touch()
+    os.environ["XDG_STATE_HOME"] = str(out / "fleet")  # the history of this fleet is none of the user's
+    for word in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(word, _end_like_interrupt)  # whoever ends us must not leave two devices running
     story = Story(out, Household(out))
     try:
         convert(story)
