@@ -13,7 +13,17 @@ def deploy() -> dict[str, object]:
     """Seconds until the first answer of the new version and until the command reports it committed; samples lost meanwhile."""
     with standing(100.0, "2.0.0") as stage:
         began = time.monotonic()
-        command = [str(BIN / "edge-fleet"), "deploy", "digits@2.0.0", "--to", "all", "--broker", stage.broker]
+        command = [
+            str(BIN / "edge-fleet"),
+            "deploy",
+            "digits@2.0.0",
+            "--to",
+            "all",
+            "--broker",
+            stage.broker,
+            "--state",
+            str(stage.folder / "fleet"),
+        ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as fleet:
             wait_until(lambda: "2.0.0" in stage.device.ledger().by_version, 60, "version 2.0.0 answers", stage.household)
             serving_s = time.monotonic() - began

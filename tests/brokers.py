@@ -5,9 +5,7 @@ Both come as objects that can be started, killed, frozen and started again on th
 
 from __future__ import annotations
 
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,24 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from waiting import wait_for
 
-
-def free_port() -> int:
-    """A port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def accepts(port: int) -> bool:
-    """Whether something accepts connections on ``port``."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def mosquitto_path() -> str | None:
-    """Mosquitto's program, looked for in the administrator's folder too."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+from examples.demo.processes import free_port, listening, mosquitto_path
 
 
 class Broker:
@@ -52,7 +33,7 @@ class Broker:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(lambda: accepts(self.port) or self._ended(), 20, f"{self._command[0]} on port {self.port}")
+        wait_for(lambda: listening(self.port) or self._ended(), 20, f"{self._command[0]} on port {self.port}")
         assert not self._ended(), self._log.read_text(errors="replace")[-2000:]
 
     def kill(self) -> None:

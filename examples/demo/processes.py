@@ -124,9 +124,14 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def mosquitto_path() -> str | None:
+    """Mosquitto's program, looked for in the administrator's folders too."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
 def start_broker(household: Household, port: int) -> str:
     """Mosquitto when it is on PATH, else the embedded broker; returns which."""
-    mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    mosquitto = mosquitto_path()
     if mosquitto:
         config = household.folder / "mosquitto.conf"
         config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")

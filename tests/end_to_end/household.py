@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-from brokers import free_port
 from models import CHANNELS
 from waiting import wait_for
+
+from examples.demo.processes import free_port
 
 BIN = Path(sys.executable).parent
 
@@ -87,7 +88,7 @@ class Household:
         tool("edge-fleet", "publish", bundle, "--repo", self.repo)
 
     def fleet(self, *arguments: str | Path, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
-        return tool("edge-fleet", *arguments, "--broker", f"127.0.0.1:{self.broker_port}", expect=expect)
+        return tool("edge-fleet", *arguments, "--broker", f"127.0.0.1:{self.broker_port}", "--state", self.folder / "fleet", expect=expect)
 
     def log(self, name: str) -> str:
         path = self.folder / f"{name}.log"

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from brokers import free_port, mosquitto
+from brokers import mosquitto
 from models import tiny_bundle
 
+from examples.demo.processes import free_port
 from fleet_controller.__main__ import main
 
 
