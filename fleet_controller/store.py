@@ -71,7 +71,7 @@ class FleetStore:
         self._path = folder / FILE_NAME
         self._clock = clock
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StoreError(f"{folder}: cannot make the state folder: {error.strerror}; choose another by --state") from None
         with self._errors():
