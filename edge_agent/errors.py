@@ -35,10 +35,6 @@ class ConfigError(EdgeError):
         super().__init__("\n".join(str(p) for p in self.problems))
 
 
-class ProfileError(EdgeError):
-    """An unknown or malformed device profile."""
-
-
 class BundleError(EdgeError):
     """A bundle that is damaged, hostile, or of a format this version does not read."""
 

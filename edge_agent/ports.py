@@ -157,17 +157,5 @@ class ModelHost(Protocol):
     def health(self, model: str) -> HealthSample: ...
 
 
-class BoardReader(Protocol):
-    """What a board can tell of itself; ``None`` where it cannot."""
-
-    def temperature_c(self) -> float | None: ...
-
-    def throttling(self) -> tuple[str, ...] | None:
-        """Reasons the board is throttled right now, empty when it is not, ``None`` when it cannot know."""
-        ...
-
-    def power_mode(self) -> str | None: ...
-
-
 Reporter = Callable[[Event], None]
 """Where events go."""

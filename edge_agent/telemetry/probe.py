@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.clock import Clock
-from edge_agent.ports import BoardReader
 from edge_agent.protocol.messages import BoardMetrics, ProcessMetrics
+from firmware_hooks.base import BoardReader
 
 MIB = 1 << 20
 

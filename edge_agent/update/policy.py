@@ -32,7 +32,7 @@ def admit(command: UpdateCommand, record: UpdateRecord, *, now_ns: int, quaranti
     if record.state not in RESTING or pending(record):
         other = record.command
         what = f" of {other.model} to {other.version} ({other.command_id})" if other else ""
-        reasons.append(f"another update{what} is {record.state.value}; wait for it or cancel it")
+        reasons.append(f"another update{what} is {record.state.value}; wait for its end")
     if command.source not in SOURCES:
         reasons.append(f"source {command.source!r} is not one of {', '.join(SOURCES)}")
     if expired(command, now_ns):
