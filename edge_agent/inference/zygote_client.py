@@ -19,6 +19,7 @@ from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, Packe
 SPAWN_TIMEOUT_S = 60.0
 CRASH_LIMIT = 3
 CRASH_WINDOW_S = 60.0
+AGAIN_S = 5.0
 
 ENVIRONMENT: Mapping[str, str] = {
     "ORT_DISABLE_TELEMETRY": "1",
@@ -242,8 +243,13 @@ class ZygoteClient:
         self._gone()
 
     def _start_again(self) -> None:
-        if not self._stopping and self._process is None:
+        if self._stopping or self._process is not None:
+            return
+        try:
             self.start()
+        except OSError as error:  # no memory or no descriptors just now; without it nothing is served
+            self._tell("zygote_died", "error", f"it cannot be started again yet: {error.strerror}", {})
+            self._loop.later(AGAIN_S, self._start_again)
 
 
 def _signal_name(number: int) -> str:
