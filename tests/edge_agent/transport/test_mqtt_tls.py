@@ -21,6 +21,18 @@ from edge_agent.values import Event
 
 pytestmark = pytest.mark.mosquitto
 
+CA_USAGE = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """A certificate authority that lives for one test."""
@@ -50,7 +62,12 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+            # From Python 3.13 on, certificates without these (RFC 5280, sections 4.2.1.1 to 4.2.1.3) are refused.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        if ca:
+            builder = builder.add_extension(CA_USAGE, critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
     def _write(self, name: str, data: bytes) -> Path:
