@@ -13,6 +13,8 @@ class Limits:
 
     Rates and percentiles are judged from ``min_windows`` on. Latency is judged once, at the end of probation: before that its
     95th percentile is a few windows, which a busy board delays as it likes. ``latency_margin_us`` keeps fast models from failing on noise.
+    Silence is ``silent_windows`` that the predecessor would have answered, and at least ``silent_s``: a pipeline tells what it did a few
+    times a second, and later where the board is busy, so that a fast one would seem silent before it had a chance to speak.
     """
 
     max_crashes: int = 0
@@ -21,6 +23,7 @@ class Limits:
     latency_margin_us: float = 10_000.0
     min_windows: int = 20
     silent_windows: float = 5.0
+    silent_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ def complaints(baseline: Baseline | None, now: HealthSample, elapsed_s: float, l
         reasons.append(f"crashed {now.crashes} times while it was watched")
     if now.windows + now.errors >= limits.min_windows:
         reasons += _errors(baseline, now, limits)
-    if baseline and now.windows == 0 and baseline.rate_hz * elapsed_s >= limits.silent_windows:
+    due = baseline.rate_hz * elapsed_s if baseline else 0.0
+    if baseline and now.windows == 0 and due >= limits.silent_windows and elapsed_s >= limits.silent_s:
         reasons.append(f"answered no window in {elapsed_s:.1f} s; its predecessor answered {baseline.rate_hz:.1f} per second")
     return tuple(reasons)
 

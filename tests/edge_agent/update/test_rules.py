@@ -112,6 +112,8 @@ def test_a_quiet_sensor_is_no_silence() -> None:
     assert watched_enough(Baseline(GOOD, 0.0), silent, 100, 10)
     assert watched_enough(None, silent, 10, 10)
     assert complaints(Baseline(GOOD, 0.1), silent, 20, Limits()) == (), "two windows at most were due"
+    assert complaints(Baseline(GOOD, 400.0), silent, 1.9, Limits()) == (), "what a fast one did may not have been told yet"
+    assert complaints(Baseline(GOOD, 400.0), silent, 2.0, Limits())
     assert not watched_enough(Baseline(GOOD, 0.1), silent, 20, 10), "it must answer once, or be complained about"
 
 
