@@ -44,8 +44,8 @@ def test_a_socket_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
-def test_a_journal_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "state" / "update" / "journal.json").mkdir(parents=True)
-    said = complaint(tmp_path)
-    assert "journal.json" in said
+def test_a_second_agent_on_the_same_runtime_folder_is_refused(tmp_path: Path) -> None:
+    with state_lock(tmp_path / "run"):
+        said = complaint(tmp_path)
+    assert "device.runtime_dir" in said
     assert len(said.splitlines()) == 1
