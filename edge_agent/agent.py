@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent import __version__
+from edge_agent.bring_up import bring_up, restore_pointers
 from edge_agent.clock import Clock
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig, PipelineConfig
@@ -74,12 +75,13 @@ class Agent:
         """Bring everything up. Raises EdgeError when the device can do nothing useful at all."""
         p = self._p
         p.store.recover()
-        p.updater.recover()  # what is to be rolled back is not started once more
+        record = p.updater.recover()  # what is to be rolled back is not started once more
+        restore_pointers(p.store, record, self._event)
         install_factory_models(p.config.models, p.store, p.facts, self._event)
         p.engine.start()
         for model in p.config.models:
             p.notifier.extend_timeout(STEP_S)
-            self._serve(model.name)
+            bring_up(model, p.store, p.engine, p.facts, self._event)
         p.notifier.extend_timeout(STEP_S)
         self.start_pipelines()
         p.local.start()
@@ -184,28 +186,6 @@ class Agent:
         for upload in self._p.uploads.iterdir():
             if under_way is None or not under_way.path.startswith(str(upload)):
                 shutil.rmtree(upload, ignore_errors=True)
-
-    def _serve(self, model: str) -> None:
-        """Serve the active version; when it is damaged or does not start, the newest one before it that does."""
-        p = self._p
-        active = p.store.active(model)
-        if not active:
-            self._event("model_missing", "warning", f"{model}: no version is installed; waiting for one", model=model)
-            return
-        tried = p.store.servable(model)
-        while tried:
-            try:
-                if tried != active:
-                    # no quarantine: the same bytes may be whole again when fetched anew, or start again on a mended system
-                    p.store.set_active(model, tried, forget=active)
-                    version = p.store.manifest(tried).version
-                    self._event("model_fallback", "warning", f"{model}: version {version} from before serves", model=model, digest=tried)
-                p.engine.serve(model)
-                return
-            except EdgeError as error:
-                self._event("model_failed", "error", f"{model}: a version does not start: {error}", model=model, digest=tried)
-                active, tried = tried, p.store.servable(model, but=tried)
-        self._event("model_failed", "error", f"{model}: no version on this device can serve", model=model, digest=active)
 
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
         try:

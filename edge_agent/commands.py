@@ -58,7 +58,7 @@ class CommandDesk:
         handlers: Mapping[str, Handler] | None = None,
         resend_s: float = RESEND_S,
     ) -> None:
-        """Reads the log. Raises StoreError when it is there and cannot be read."""
+        """Reads the log."""
         self._device = device
         self._topics = topics
         self._log = log

@@ -85,9 +85,9 @@ class Engine:
         self._loop.call(lambda: self._zygote.stop(timeout_s / 4))
         self._loop.stop()
 
-    def serve(self, model: str) -> None:
-        """Serve the store's active version of ``model``. Raises EdgeError when there is none or it does not load."""
-        digest = self._store.active(model)
+    def serve(self, model: str, digest: str = "") -> None:
+        """Serve ``digest``, or the store's active version of ``model``. Raises EdgeError when there is none or it does not load."""
+        digest = digest or self._store.active(model)
         if not digest:
             raise EdgeError(f"model {model}: no version is installed")
         version = self._version(model, digest)

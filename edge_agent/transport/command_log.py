@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_agent.errors import CommandError, StoreError
 from edge_agent.protocol.codec import decode, encode, load_object
 from edge_agent.protocol.messages import ResultMessage
-from edge_agent.update.durable import store_error, write_durable
+from edge_agent.update.durable import replace_durable, store_error, write_durable
 
 
 class FileCommandLog:
@@ -26,14 +26,15 @@ class FileCommandLog:
         """Results, oldest first, and the ids among them that the fleet has acknowledged.
 
         Lines that cannot be read are left out, and the file is kept aside as ``*.damaged``: a device that cannot remember old commands must
-        still take new ones. Raises StoreError when the file is there but the disk does not give it.
+        still take new ones. So must one whose disk does not give the file at all: that is moved aside.
         """
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
             return [], set()
         except OSError as error:
-            raise store_error(error, self._path, "read") from error
+            self._give_up(error)
+            return [], set()
         results, acked, bad = [], set(), 0
         for line in lines:
             try:
@@ -57,6 +58,14 @@ class FileCommandLog:
         """The line without its end; all but one of them are the same as at the last call."""
         before = self._encoded.get(result.id)
         return before if before is not None and before[0] is result else (result, encode(result)[:-1])
+
+    def _give_up(self, error: OSError) -> None:
+        aside = self._path.with_name(f"{self._path.name}.damaged")
+        logging.getLogger(__name__).error("%s; old commands are forgotten", store_error(error, self._path, "read"))
+        try:
+            replace_durable(self._path, aside)
+        except StoreError:
+            pass  # then the next save says so to whoever sends a command
 
     def _set_aside(self, bad: int) -> None:
         aside = self._path.with_name(f"{self._path.name}.damaged")

@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class FileStore:
     def __init__(self, root: Path) -> None:
         """Make the folders below ``root`` where they are missing. Raises :class:`StoreError`."""
         self.root = root
+        self.lost_pointers: tuple[str, ...] = ()
         self._objects = root / "objects"
         self._unpacked = root / "unpacked"
         self._incoming = root / "incoming"
@@ -82,6 +83,27 @@ class FileStore:
         active, history = self._pointer(model)
         candidates = (d for d in (active, *history) if d and d != but and not (d != active and self.quarantined(d)))
         return next((digest for digest in candidates if self.healthy(digest)), "")
+
+    def known(self, model: str) -> tuple[str, ...]:
+        """The active digest of ``model`` and those before it, newest first, but for quarantined ones: those only while active."""
+        active, history = self._pointer(model)
+        return tuple(d for d in (active, *history) if d and (d == active or not self.quarantined(d)))
+
+    def survivors(self, model: str) -> tuple[str, ...]:
+        """Bundles of ``model`` that are whole and not quarantined, newest first: what a pointer that was lost may have named."""
+        digests = [path.name for path in self._unpacked.iterdir() if _DIGEST.fullmatch(path.name) and not self._banned(path.name)]
+        ours = [digest for digest in digests if self.healthy(digest) and self.manifest(digest).name == model]
+        return tuple(sorted(ours, key=lambda digest: self.folder(digest).stat().st_mtime_ns, reverse=True))
+
+    def mend(self, digest: str) -> bool:
+        """Unpack ``digest`` anew from its bundle when that is whole; true when its files are whole then."""
+        path = self.object_path(digest)
+        try:
+            if _sha256(path, path.stat().st_size) == digest:
+                self.unpack(digest)
+        except (StoreError, BundleError, OSError):
+            return False
+        return self.healthy(digest)
 
     def models(self) -> tuple[str, ...]:
         names = (path.name[: -len(".json")] for path in self._active.glob("*.json"))
@@ -206,16 +228,15 @@ class FileStore:
     def recover(self) -> tuple[str, ...]:
         """Make the store usable after any crash; returns the names it removed or moved aside to ``*.damaged``.
 
-        Called once at start, before anything writes: every temporary name is a torn write then.
+        Called once at start, before anything writes: every temporary name is a torn write then. Models whose pointer was moved aside are
+        in ``lost_pointers``. What the disk does not let go stays: an agent on a disk that can only be read has to start all the same.
         """
         folders = (self.root, self._objects, self._unpacked, self._incoming, self._active)
-        torn = [path for folder in folders for path in folder.glob(f"{TEMP_PREFIX}*")]
-        for path in torn:
-            _remove(path)
-        damaged = [path for path in (self._quarantine, *self._active.glob("*.json")) if not self._readable(path)]
-        for path in damaged:
-            replace_durable(path, path.with_name(f"{path.name}.damaged"))
-        return tuple(path.name for path in torn + damaged)
+        torn = [path for folder in folders for path in folder.glob(f"{TEMP_PREFIX}*") if _done(_remove, path)]
+        pointers = [path for path in self._active.glob("*.json") if not self._readable(path) and _done(_set_aside, path)]
+        bans = [path for path in (self._quarantine,) if not self._readable(path) and _done(_set_aside, path)]
+        self.lost_pointers = tuple(path.name[: -len(".json")] for path in pointers)
+        return tuple(path.name for path in (*torn, *bans, *pointers))
 
     def _readable(self, path: Path) -> bool:
         try:
@@ -226,6 +247,12 @@ class FileStore:
         except StoreError:
             return False
         return True
+
+    def _banned(self, digest: str) -> bool:
+        try:
+            return bool(self.quarantined(digest))
+        except StoreError:
+            return False
 
     def _pointer_path(self, model: str) -> Path:
         return self._active / f"{_checked(_MODEL, model, 'model name')}.json"
@@ -280,6 +307,21 @@ def _sha256(path: Path, size_bytes: int) -> str:
     except OSError as error:
         raise store_error(error, path, "read") from error
     return hasher.hexdigest()
+
+
+def _done(act: Callable[[Path], None], path: Path) -> bool:
+    try:
+        act(path)
+    except StoreError:
+        return False
+    return True
+
+
+def _set_aside(path: Path) -> None:
+    aside = path.with_name(f"{path.name}.damaged")
+    if path.is_dir() and aside.exists():
+        _remove(aside)
+    replace_durable(path, aside)
 
 
 def _remove(path: Path) -> None:

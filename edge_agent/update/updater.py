@@ -74,13 +74,13 @@ class Updater:
     def recover(self) -> UpdateRecord:
         """Read the journal after a start and say where to go on; call it before the models are started.
 
-        The interruption is counted before anything acts, and a model that is to be rolled back is not started again.
-        Raises :class:`StoreError` when the journal cannot be read.
+        The interruption is counted before anything acts, and a model that is to be rolled back is not started again. A journal that
+        the disk does not give is an event, and nothing is under way then: models must serve all the same.
         """
         with self._lock:
             if self._record is not None:
                 return self._record
-            before = self._journal.load()
+            before = self._load()
             record = resume(before, now_ns=self._clock.wall_ns())
             if before.state is State.WATCHING and record.state is State.ROLLING_BACK:
                 with contextlib.suppress(StoreError):
@@ -148,6 +148,12 @@ class Updater:
             self._interrupt.cancel()
         self._fetcher.cancel()
         return True
+
+    def _load(self) -> UpdateRecord:
+        try:
+            return self._journal.load()
+        except StoreError as error:
+            return UpdateRecord(State.IDLE, reason=f"what update was under way is not known: {error}")
 
     def _admit(self, command: UpdateCommand, record: UpdateRecord) -> tuple[str, ...]:
         active = self._store.active(command.model)
