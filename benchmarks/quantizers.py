@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def _compare(folder: Path, arrays: dict[str, Any]) -> dict[str, dict[str, float]
     images = (arrays["image"][test] / 16).reshape(-1, 1, 1, 8, 8).astype(np.float32)
     labels = arrays["labels"][test]
     original = _answers(MODEL, images)
-    ways = {
+    ways: dict[str, Callable[[], Path]] = {
         "edge-convert, ONNX": lambda: _ours(folder, arrays, "onnx"),
         "edge-convert, TFLite": lambda: _ours(folder, arrays, "tflite"),
         "onnxruntime MinMax": lambda: _theirs(folder, arrays, "MinMax"),
@@ -77,7 +78,7 @@ def _answers(path: Path, images: Any) -> Any:
 def _ours(folder: Path, arrays: dict[str, Any], target: str) -> Path:
     samples, bundle = folder / "samples.npz", folder / f"digits-{target}.edgemodel"
     np.savez(samples, **arrays)
-    words = ["--target", target, "--scheme", "int8", "--force", "--quiet", "--processing", DIGITS / "processing.toml"]
+    words: list[str | Path] = ["--target", target, "--scheme", "int8", "--force", "--quiet", "--processing", DIGITS / "processing.toml"]
     run_tool(
         "edge-convert",
         "build",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from examples.demo.devices import DIGITS, PROFILES, RATE_HZ, Device, against_original, build_digits
-from examples.demo.processes import Household, StepFailed, free_port, run_live, run_tool, start_broker, start_repository, wait_until
+from examples.demo.processes import Household, StepFailed, free_port, run_live, run_tool, start_broker, start_repository
 from examples.demo.sabotage import swap_labels_in_model
 
 
@@ -79,7 +79,7 @@ def start(story: Story) -> None:
         )
         began = time.monotonic()
         device.start(story.household)
-        wait_until(lambda d=device: d.ledger().answered > 0, 30, f"{device.name} answers its first sample", story.household)
+        device.wait_answers(story.household, 1, timeout_s=30)
         print(f"  {device.name} ({device.profile}): first answer {time.monotonic() - began:.2f} s after start")
         story.devices.append(device)
     story.note("broker", kind)
@@ -98,7 +98,7 @@ def update(story: Story) -> None:
     run_live("edge-fleet", "deploy", "digits@2.0.0", "--to", "all", "--broker", story.broker)
     took = time.monotonic() - began
     for device in story.devices:
-        wait_until(lambda d=device: "2.0.0" in d.ledger().by_version, 10, f"{device.name} serves 2.0.0", story.household)
+        device.wait_answers(story.household, 1, version="2.0.0", timeout_s=10)
         ledger = device.ledger()
         if ledger.missing or ledger.repeated:
             raise StepFailed(f"{device.name}: {ledger.missing} samples without an answer, {ledger.repeated} answered twice")
@@ -129,7 +129,7 @@ def kill(story: Story) -> None:
         pid = device.pid_of("worker:")
         answered = device.ledger().answered
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda d=device, n=answered: d.ledger().answered > n + RATE_HZ, 15, f"{device.name} answers again", story.household)
+        device.wait_answers(story.household, answered + RATE_HZ, timeout_s=15)
         ledger = device.ledger()
         if ledger.missing or ledger.repeated:
             raise StepFailed(f"{device.name}: {ledger.missing} samples lost, {ledger.repeated} answered twice after the kill")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.demo.ledger import Ledger, read_ledger
-from examples.demo.processes import BIN, Household, run_tool
+from examples.demo.processes import BIN, Household, run_tool, wait_until
 
 RATE_HZ = 100
 DIGITS = Path(__file__).resolve().parent.parent / "digits"
@@ -99,6 +99,16 @@ class Device:
 
     def ledger(self) -> Ledger:
         return read_ledger(self.folder / "predictions.jsonl")
+
+    def wait_answers(self, household: Household, count: int, *, version: str = "", timeout_s: float) -> None:
+        """Until ``count`` samples are answered, by ``version`` where it is given. Raises StepFailed."""
+
+        def enough() -> bool:
+            ledger = self.ledger()
+            return (ledger.by_version.get(version, 0) if version else ledger.answered) >= count
+
+        what = f"{self.name} has {count} answers" + (f" of {version}" if version else "")
+        wait_until(enough, timeout_s, what, household)
 
     def pid_of(self, role: str) -> int:
         """Process id of the first process whose role starts with ``role``."""
