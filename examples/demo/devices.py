@@ -97,8 +97,8 @@ class Device:
         answer: dict[str, object] = json.loads(run_tool("edge-agent", "status", "--json", "--config", self.config, show=False))
         return answer
 
-    def ledger(self) -> Ledger:
-        return read_ledger(self.folder / "predictions.jsonl")
+    def ledger(self, *, pauses_since: int = 0) -> Ledger:
+        return read_ledger(self.folder / "predictions.jsonl", pauses_since=pauses_since)
 
     def wait_answers(self, household: Household, count: int, *, version: str = "", timeout_s: float) -> None:
         """Until ``count`` samples are answered, by ``version`` where it is given. Raises StepFailed."""

@@ -22,12 +22,15 @@ class Ledger:
     slowest_gap_ms: float
 
 
-def read_ledger(path: Path) -> Ledger:
-    """The ledger of the JSON lines file at ``path``; a line still being written is left out."""
+def read_ledger(path: Path, *, pauses_since: int = 0) -> Ledger:
+    """The ledger of the JSON lines file at ``path``; a line still being written is left out.
+
+    ``pauses_since`` leaves the first so many answers out of ``slowest_gap_ms``.
+    """
     lines = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
     seen = Counter(int(line["first_seq"]) for line in lines)
     last = max(seen, default=-1)
-    answered_ns = [int(line["t_ns"]) + int(line["times"]["total_us"] * 1e3) for line in lines]
+    answered_ns = [int(line["t_ns"]) + int(line["times"]["total_us"] * 1e3) for line in lines[pauses_since:]]
     gaps = [(b - a) / 1e6 for a, b in pairwise(answered_ns)]
     labelled = [line for line in lines if line.get("expected") is not None]
     return Ledger(
