@@ -65,6 +65,7 @@ class Updater:
         tools = Tools(store, fetcher, host, clock, hooks, self._interrupt, self._made_progress, watch_s, poll_s)
         self._acts = Acts(replace(tools, retry=retry or tools.retry, limits=limits or tools.limits))
         self._lock = threading.RLock()
+        self._telling = threading.RLock()  # taken before the other one
         self._record: UpdateRecord | None = None
         self._saved: UpdateRecord | None = None
         self._thread: threading.Thread | None = None
@@ -123,7 +124,7 @@ class Updater:
 
         A command whose id is that of the current or last one is that one. What already serves is answered with ``done`` at once.
         """
-        with self._lock:
+        with self._telling, self._lock:
             record = self.recover()
             if record.command is not None and record.command.command_id == command.command_id:
                 if record.state in RESTING and not pending(record):
@@ -266,13 +267,14 @@ class Updater:
         if final.result != "done":
             with contextlib.suppress(EdgeError):
                 self._host.discard(record.command.model)
-        try:
-            self._tell(final)
-        except EdgeError:
-            return False  # whoever remembers results cannot, now
-        with self._lock:
-            self._record = replace(final, result=REPORTED + final.result)
-            self._save(self._record)
+        with self._telling:  # a command that follows the result at once must find this update told
+            try:
+                self._tell(final)
+            except EdgeError:
+                return False  # whoever remembers results cannot, now
+            with self._lock:
+                self._record = replace(final, result=REPORTED + final.result)
+                self._save(self._record)
         self._mended = final.state is not State.BROKEN
         if final.result in ("done", "rolled_back", "broken"):
             self._acts.hook("post-install" if final.result == "done" else "post-rollback", final)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -244,6 +245,32 @@ def test_one_update_at_a_time(device: Device) -> None:
     assert len(reasons) == 1
     assert "install-2" in reasons[0]
     assert device.kinds() == ["update_refused"]
+
+
+def test_whoever_was_told_the_result_may_send_the_next_command_at_once(device: Device) -> None:
+    """From another thread, before the updater has gone on: as a broker's answer, or a script on the device, may."""
+    answers: list[tuple[str, ...]] = []
+    heard = threading.Event()
+
+    def submit() -> None:
+        answers.append(device.install("3"))
+        heard.set()
+
+    class Impatient(Device):
+        def _result(self, command: UpdateCommand, status: str, reason: str, data: Mapping[str, Any]) -> None:
+            super()._result(command, status, reason, data)
+            if command.version == "2":
+                threading.Thread(target=submit, daemon=True).start()
+                heard.wait(0.2)
+
+    device = Impatient(device.root, device.bundles)
+    device.boot()
+    device.install("2")
+    device.run()
+    assert heard.wait(10)
+    assert answers == [()]
+    device.run()
+    assert device.serves() == "3"
 
 
 def test_going_back_is_an_update_from_the_store(device: Device) -> None:
