@@ -9,6 +9,7 @@ fails, as the specification asks: an attacker cannot go back to before it.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ class Trust:
                 "copy 1.root.json of the repository to the device"
             ) from error
         try:
-            with tempfile.TemporaryDirectory(prefix="edge-trust-", dir=_MEMORY if _MEMORY.is_dir() else None) as scratch:
+            with _scratch(self._dir) as scratch:
                 copy = Path(scratch)
                 self._restore(copy)
                 try:
@@ -139,6 +140,19 @@ class Trust:
             data = path.read_bytes()
             if not final.exists() or final.read_bytes() != data:
                 write_durable(final, data)
+
+
+def _scratch(metadata_dir: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for one refresh of ``metadata_dir``, in memory where there is such a place.
+
+    Who is killed leaves it behind, and there it would take memory until the board starts anew; so the next one removes it. There is one
+    updater at a time for each ``metadata_dir``, whose hash is in the name.
+    """
+    place = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+    prefix = f"edge-trust-{hashlib.sha256(bytes(metadata_dir.absolute())).hexdigest()[:12]}-"
+    for left in place.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=place)
 
 
 def _metadata_files(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from repository_simulator import RepositorySimulator
+from repository_simulator import Exchange, RepositorySimulator
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 
@@ -183,3 +183,26 @@ def test_a_missing_root_says_which_file(place: Place, tmp_path: Path) -> None:
     lost = Place(place.store, place.metadata, place.repository, tmp_path / "nowhere.json")
     with pytest.raises(TrustError, match=r"nowhere\.json"):
         trust(lost).target("m", "1")
+
+
+def test_what_a_killed_refresh_left_in_memory_is_gone_after_the_next(
+    repository: RepositorySimulator, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "shm"
+    memory.mkdir()
+    monkeypatch.setattr("edge_agent.update.trust._MEMORY", memory)
+    seen: list[str] = []
+
+    def answer(exchange: Exchange) -> None:
+        seen.extend(path.name for path in memory.iterdir())
+        exchange.send_status(503)
+
+    repository.overrides["metadata/timestamp"] = answer
+    with pytest.raises(FetchError):
+        trust(place).target("m", "1")
+    (memory / seen[0]).mkdir()
+    (memory / seen[0] / "timestamp.json").write_text("left by one that was killed")
+    (memory / "edge-trust-000000000000-others").mkdir()
+    with pytest.raises(FetchError):
+        trust(place).target("m", "1")
+    assert [path.name for path in memory.iterdir()] == ["edge-trust-000000000000-others"]
