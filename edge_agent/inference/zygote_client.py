@@ -17,6 +17,7 @@ from edge_agent.inference.loop import Loop
 from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, Packet, pair
 
 SPAWN_TIMEOUT_S = 60.0
+KILL_TIMEOUT_S = 5.0
 CRASH_LIMIT = 3
 CRASH_WINDOW_S = 60.0
 AGAIN_S = 5.0
@@ -131,7 +132,12 @@ class ZygoteClient:
         return child
 
     def kill(self, child: Child, number: int = signal.SIGKILL) -> None:
-        """End ``child`` now. Through its parent: only that knows for sure that the process id is still this process."""
+        """End ``child`` now. Through its parent: only that knows for sure that the process id is still this process.
+
+        A parent that does not say within ``KILL_TIMEOUT_S`` that it is gone hangs itself, and is ended with all its children.
+        """
+        if not child.doomed:
+            self._loop.later(KILL_TIMEOUT_S, lambda: self._check_gone(child))
         child.doomed = True
         if child.pid is not None and not child.exited.done():
             self._say({"op": "kill", "pid": child.pid, "signal": int(number)})
@@ -164,6 +170,10 @@ class ZygoteClient:
 
     def _check_spawned(self, child: Child) -> None:
         if child.pid is None and not child.exited.done():
+            self._kill_zygote()
+
+    def _check_gone(self, child: Child) -> None:
+        if not child.exited.done():
             self._kill_zygote()
 
     def _kill_zygote(self) -> None:

@@ -118,6 +118,20 @@ def test_when_the_zygote_dies_all_starts_again(rig: Rig) -> None:
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in old))
 
 
+def test_a_zygote_that_does_not_obey_is_ended_and_all_starts_again(make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.inference.zygote_client.KILL_TIMEOUT_S", 0.3)
+    rig = make_rig(EngineConfig(deadline_ms=200, crash_limit=1000))
+    rig.replay(100, rate_hz=200, loop=True)
+    rig.wait_windows(10)
+    stopped = rig.kill("zygote", signal.SIGSTOP)
+    rig.kill("worker")  # its parent does not tell
+    rig.wait_event("worker_hung")
+    rig.wait_event("zygote_died")
+    assert rig.pid("zygote") != stopped
+    rig.wait_event("pipeline_died")
+    wait_for(lambda: rig.status().state == "running" and rig.status().counters.windows > 10)
+
+
 def test_where_forking_is_not_safe_fresh_processes_do_the_same(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --spawn\n')
