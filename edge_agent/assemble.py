@@ -15,14 +15,15 @@ from edge_agent.board import choose_profile
 from edge_agent.clock import Clock, SystemClock, iso_utc
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
-from edge_agent.errors import ConfigError, Problem
+from edge_agent.errors import CommandError, ConfigError, Problem
 from edge_agent.events import EventFan
 from edge_agent.factory import needed_runtimes
 from edge_agent.inference.engine import Engine
 from edge_agent.notify import Notifier
 from edge_agent.orders import Orders
+from edge_agent.ports import Reporter as Report
 from edge_agent.protocol.codec import encode
-from edge_agent.protocol.messages import PredictionMessage
+from edge_agent.protocol.predictions import prediction_message
 from edge_agent.protocol.topics import Topics
 from edge_agent.results import ResultBoard
 from edge_agent.runtimes.installed import installed
@@ -39,7 +40,7 @@ from edge_agent.update.journal import FileJournal
 from edge_agent.update.request import Place
 from edge_agent.update.store import FileStore
 from edge_agent.update.updater import Updater
-from edge_agent.values import Prediction
+from edge_agent.values import Event, Prediction
 from firmware_hooks.choose import choose_reader
 from firmware_hooks.execute import run_hook
 
@@ -99,7 +100,7 @@ def assemble(config: AgentConfig) -> Agent:
     topics = Topics(config.device.id, config.mqtt.prefix)
     outbox = SqliteOutbox(places.outbox, quota_mib=config.mqtt.outbox_mib, clock=clock, report=events.report)
     store = FileStore(places.store)
-    publish = _publisher(config, topics, outbox, clock)
+    publish = _publisher(config, topics, outbox, clock, events.report)
     born: list[Agent] = []  # engine and updater call the agent that is made of them
     engine = Engine(
         store=store,
@@ -205,25 +206,21 @@ def _make_runtime_dir(folder: Path) -> None:
         raise ConfigError([Problem("device.runtime_dir", f"{folder}: {error.strerror}")]) from None
 
 
-def _publisher(config: AgentConfig, topics: Topics, outbox: SqliteOutbox, clock: Clock) -> Publish:
+def _publisher(config: AgentConfig, topics: Topics, outbox: SqliteOutbox, clock: Clock, report: Report) -> Publish:
+    unsendable: set[str] = set()
+
     def publish(pipeline: str, suffix: str, prediction: Prediction) -> None:
         age_ns = clock.monotonic_ns() - prediction.t_ns
-        message = PredictionMessage(
-            device=config.device.id,
-            pipeline=pipeline,
-            model=prediction.model,
-            version=prediction.version,
-            window_seq=prediction.window_seq,
-            first_seq=prediction.first_seq,
-            last_seq=prediction.last_seq,
-            t=iso_utc(clock.wall_ns() - age_ns),
-            label=prediction.label,
-            score=prediction.score,
-            scores=prediction.scores,
-            infer_us=prediction.times.infer_us,
-            total_us=prediction.times.total_us,
-        )
-        outbox.put(topics.predictions(suffix), encode(message))
+        message = prediction_message(config.device.id, pipeline, prediction, t=iso_utc(clock.wall_ns() - age_ns))
+        try:
+            payload = encode(message)
+        except CommandError as error:  # told once: the next prediction of the same model is most often just as large
+            if pipeline not in unsendable:
+                unsendable.add(pipeline)
+                report(Event("message_unsendable", "error", f"{pipeline}: a prediction is given up: {error}", clock.wall_ns()))
+            return
+        unsendable.discard(pipeline)
+        outbox.put(topics.predictions(suffix), payload)
 
     return publish
 

@@ -202,7 +202,7 @@ class PredictionMessage:
     t: str
     label: str | None
     score: float | None
-    scores: tuple[float, ...] = ()
+    scores: tuple[float | None, ...] = ()
     infer_us: float = 0.0
     total_us: float = 0.0
     v: int = VERSION
