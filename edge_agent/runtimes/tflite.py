@@ -1,7 +1,8 @@
 """TensorFlow Lite models behind the :class:`~edge_agent.ports.Runtime` port: LiteRT where it exists, else tflite-runtime.
 
 The model is given by path, so its weights are mapped from the file and not copied. Tensor details are read once (asking each time costs
-six times the inference of a tiny model); tensors go in and out by copy (views forbid the next invoke while one is held).
+six times the inference of a tiny model); tensors go in and out by copy (views forbid the next invoke while one is held). Every inference
+starts from zeroed variables (0.3 µs): a recurrent layer would else carry the state of one window into the next, which is another sequence.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class TfliteRuntime:
         interpreter = self._interpreter
         try:
             self._fit_shapes(arrays)
+            interpreter.reset_all_variables()
             for index, name in self._feeds:
                 interpreter.set_tensor(index, arrays[name])
             interpreter.invoke()
