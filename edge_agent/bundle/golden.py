@@ -92,4 +92,4 @@ def _load(folder: Path, tensor: GoldenTensor) -> Any:
         raise BundleError(f"{tensor.path}: cannot be read ({error.strerror})") from None
     if array.size != int(np.prod(tensor.shape, dtype=np.int64)):
         raise BundleError(f"{tensor.path}: holds {array.size} values, shape {tensor.shape} needs another number")
-    return np.ascontiguousarray(array.reshape(tensor.shape).astype(tensor.dtype, copy=False))
+    return np.asarray(array.reshape(tensor.shape).astype(tensor.dtype, copy=False), order="C")  # a single value stays one

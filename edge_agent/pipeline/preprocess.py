@@ -177,7 +177,7 @@ def _finisher(spec: TensorSpec) -> Transform:
     def finish(x: Any) -> Any:
         if x.size != count:
             raise ModelError(f"input {spec.name}: the window gives {x.size} values in shape {x.shape}, the model needs {count} in {shape}")
-        return np.ascontiguousarray(cast(x.reshape(shape)))
+        return np.asarray(cast(x.reshape(shape)), order="C")  # ascontiguousarray would make a single value a list of one
 
     return finish
 
