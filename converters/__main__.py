@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +22,8 @@ EXIT_OK, EXIT_FAILED, EXIT_INPUT, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed on the way, 2 wrong input or usage, 3 refused by the gate."""
     options = _parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupted)  # as Ctrl-C: children end, the temporary folder goes
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -28,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     except (EdgeError, ProfileError, OSError) as error:
         return _fail(error)
+    except MemoryError:
+        print("edge-convert: not enough memory for this model and these samples", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("edge-convert: interrupted, nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -136,6 +143,10 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
 
 def _progress(text: str) -> None:
     print(f"edge-convert: {text}", file=sys.stderr, flush=True)
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _quiet(text: str) -> None:

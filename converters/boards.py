@@ -20,8 +20,8 @@ def as_json(board: DeviceProfile) -> dict[str, Any]:
 
 def describe_all(boards: Sequence[DeviceProfile]) -> str:
     """One line each."""
-    lines = [f"{'NAME':18}{'ARCH':10}{'CORES':>5}{'RAM':>11}  {'FIRST CHOICE':14}{'TITLE'}"]
-    lines += [f"{b.name:18}{b.arch:10}{b.cores:>5}{f'{b.ram_mib} MiB':>11}  {b.schemes[0]:14}{b.title}" for b in boards]
+    lines = [f"{'NAME':17}{'ARCH':8}{'CORES':>5}{'RAM':>10}  {'FIRST CHOICE':13}{'TITLE'}"]
+    lines += [f"{b.name:17}{b.arch:8}{b.cores:>5}{f'{b.ram_mib} MiB':>10}  {b.schemes[0]:13}{b.title}" for b in boards]
     return "\n".join(lines)
 
 

@@ -77,6 +77,8 @@ def emit(scheme: str, source: Source, graph: Graph | None, ranges: Mapping[str, 
         return Candidate(scheme, emit_tflite_float(graph))
     except UnsupportedOp as error:
         return NotMade(scheme, str(error))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # sizes and attributes no real network has
+        return NotMade(scheme, f"the network cannot be written ({type(error).__name__}: {str(error)[:200]}); try another --target")
 
 
 def _as_is(source: Source, goal: Goal, recipe: Recipe) -> str:

@@ -49,10 +49,11 @@ def convert(model: Path, samples_path: Path, recipe: Recipe, out: Path, tell: Te
     """
     check_output(out, (model, samples_path))
     goal = goal_for(recipe.profiles)
-    source = load_source(model)
-    schemes = schemes_to_try(source, goal, recipe)
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
         workshop = Workshop(Path(folder), samples_path, recipe.processing.preprocess)
+        workshop.vet(model, passes=recipe.scheme != "as-is")
+        source = load_source(model)
+        schemes = schemes_to_try(source, goal, recipe)
         graph, passes = (source.graph, ()) if source.graph is None or schemes[0].endswith("as-is") else run_passes(source.graph)
         tell("running the original")
         original = run_original(workshop, source, graph, samples_path, recipe)
@@ -113,4 +114,7 @@ def _output_steps(calibration: Calibration | None, proof: Proof) -> dict[str, fl
 
 def _refusals(findings: Findings) -> tuple[str, ...]:
     said = [f"{item.candidate.scheme} {reason}" for item in findings.tried for reason in item.judgement.reasons]
-    return (*said, *(f"{item.scheme}: {item.reason}" for item in findings.not_made))
+    said += [f"{item.scheme}: {item.reason}" for item in findings.not_made]
+    if findings.source.format == "onnx" and findings.recipe.scheme != "as-is" and findings.recipe.target != "tflite":
+        said.append("--scheme as-is packs the file unchanged, proven and with golden cases")
+    return tuple(said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_agent.errors import EdgeError
+from edge_agent.errors import EdgeError, ModelError
 
 
 class InputError(EdgeError):
@@ -15,3 +15,7 @@ class UnsupportedOp(EdgeError):
 
 class PassError(EdgeError):
     """A pass broke the graph or did not keep its own promise; names the pass and those before it."""
+
+
+class Died(ModelError):
+    """The child that ran a model crashed or was ended for taking too long: nothing that a library refused with a reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,7 @@ class Disagreement:
 class Evaluation:
     """``drop`` is the share of right answers lost (with labels) or a bound on it (without); ``drop_low``, ``drop_high`` its 95 % interval.
 
+    ``commonest`` is the share of right answers that always naming the commonest class would give.
     ``drop``, ``agreement`` and the accuracies are ``None`` where they do not apply. ``max_abs_error`` and ``sqnr_db`` compare raw outputs.
     """
 
@@ -39,6 +41,7 @@ class Evaluation:
     finite: bool
     labelled: bool = False
     original_accuracy: float | None = None
+    commonest: float | None = None
     accuracy: float | None = None
     agreement: float | None = None
     drop: float | None = None
@@ -77,6 +80,7 @@ def evaluate(
         counted,
         labelled=True,
         original_accuracy=_share(before, truth),
+        commonest=Counter(truth).most_common(1)[0][1] / len(truth),
         accuracy=_share(after, truth),
         drop=(lost - won) / len(rows),
         drop_low=low,

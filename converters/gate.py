@@ -69,9 +69,16 @@ def _quality(evaluation: Evaluation, limits: Limits) -> list[str]:
 
 
 def _notes(evaluation: Evaluation, limits: Limits) -> tuple[str, ...]:
-    if evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
-        return (
-            f"{evaluation.samples} samples are too few to be sure: the true drop may reach {100 * evaluation.drop_high:.2f} points "
-            f"(95 % interval), {100 * limits.max_drop:.2f} are allowed",
+    notes = []
+    right, commonest = evaluation.original_accuracy, evaluation.commonest
+    if right is not None and commonest is not None and right <= commonest < 1:
+        notes.append(
+            f"the original itself is right on only {100 * right:.2f} % of the samples; always naming the commonest class would be on "
+            f"{100 * commonest:.2f} %: check preprocessing, labels and their order"
         )
-    return ()
+    if evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
+        notes.append(
+            f"{evaluation.samples} samples are too few to be sure: the true drop may reach {100 * evaluation.drop_high:.2f} points "
+            f"(95 % interval), {100 * limits.max_drop:.2f} are allowed"
+        )
+    return tuple(notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 from edge_agent.bundle.archive import read_bundle, sha256_file
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.values import TensorSpec
+
+LINE = 48
+"""Characters of a list that stay in a terminal of 80 columns, with the words around it."""
 
 
 def inspect(path: Path) -> tuple[Manifest, dict[str, Any]]:
@@ -26,7 +31,8 @@ def describe(manifest: Manifest, tree: dict[str, Any]) -> str:
     excluded = f", not {', '.join(runtime.excluded)}" if runtime.excluded else ""
     lines = [
         f"{manifest.name} {manifest.version}",
-        f"  bundle       {tree['bundle']['bytes']} bytes, sha256 {tree['bundle']['sha256']} (every file's hash checked)",
+        f"  bundle       {tree['bundle']['bytes']} bytes, every file's hash checked",
+        f"  sha256       {tree['bundle']['sha256']}",
         f"  model        {manifest.model_file.path}, {manifest.model_file.bytes} bytes",
         f"  runtime      {runtime.name} {runtime.minimum or 'any version'}{' or newer' if runtime.minimum else ''}{excluded}",
         f"  made for     {', '.join(needs.profiles) or 'any board'}; {', '.join(needs.arch) or 'any processor'}",
@@ -35,13 +41,21 @@ def describe(manifest: Manifest, tree: dict[str, Any]) -> str:
         *(f"  output       {_tensor(spec)}" for spec in manifest.outputs),
         f"  preprocess   {', '.join(step.op for step in manifest.preprocess) or 'none'}",
         f"  postprocess  {', '.join(step.op for step in manifest.postprocess) or 'none'}",
-        f"  labels       {', '.join(manifest.labels) or 'none'}",
+        f"  labels       {_labels(manifest.labels)}",
         f"  quality      {_quality(quality)}",
         f"  golden       {len(manifest.golden)} cases",
-        f"  source       sha256 {manifest.source_sha256 or 'not recorded'}",
+        f"  source       {manifest.source_sha256 or 'not recorded'}",
         f"  created      {manifest.created or 'not recorded'}",
     ]
     return "\n".join(lines)
+
+
+def _labels(labels: Sequence[str]) -> str:
+    """As many as fit a line, and how many there are."""
+    if not labels:
+        return "none"
+    shown = textwrap.shorten(", ".join(label.replace(" ", "\u00a0") for label in labels), LINE, placeholder=" …").replace("\u00a0", " ")
+    return shown if "…" not in shown else f"{shown} ({len(labels)} in all)"
 
 
 def _tensor(spec: TensorSpec) -> str:

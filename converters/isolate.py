@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from converters.errors import InputError
+from converters.errors import Died, InputError, PassError
 from edge_agent.errors import EdgeError, ModelError, RuntimeMissing
 
 TIMEOUT_S = 600.0
-_KINDS: Mapping[str, type[EdgeError]] = {kind.__name__: kind for kind in (InputError, ModelError, RuntimeMissing)}
+KINDS: Mapping[str, type[EdgeError]] = {kind.__name__: kind for kind in (InputError, PassError, ModelError, RuntimeMissing)}
 
 
 def run_job(folder: Path, job: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
@@ -34,14 +34,14 @@ def run_job(folder: Path, job: Mapping[str, Any], *, timeout_s: float = TIMEOUT_
             [sys.executable, "-m", "converters.job", str(folder)], env=environment, capture_output=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{job['what']}: no answer after {timeout_s:.0f} s") from None
+        raise Died(f"{job['what']}: no answer after {timeout_s:.0f} s") from None
     if done.returncode < 0:
-        raise ModelError(f"{job['what']}: the runtime crashed ({signal.Signals(-done.returncode).name})")
+        raise Died(f"{job['what']}: the runtime crashed ({signal.Signals(-done.returncode).name})")
     if not result.exists():
-        raise ModelError(f"{job['what']}: failed ({_last_line(done.stderr)})")
+        raise Died(f"{job['what']}: failed ({_last_line(done.stderr)})")
     answer: dict[str, Any] = json.loads(result.read_text())
     if "error" in answer:
-        raise _KINDS.get(answer["kind"], ModelError)(answer["error"])
+        raise KINDS.get(answer["kind"], ModelError)(answer["error"])
     return answer
 
 

@@ -5,7 +5,7 @@ Passes never change a :class:`Graph`; they make a new one with :meth:`Graph.edit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,18 @@ def copied(node: Any, *, inputs: Iterable[str] | None = None, outputs: Iterable[
         made.ClearField("output")
         made.output.extend(outputs)
     return made
+
+
+def tensors_of(graph: Any) -> Iterator[Any]:
+    """Every ``onnx.TensorProto`` of a ``GraphProto``: initializers and those in attributes, subgraphs included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from tensors_of(inner)
 
 
 def _spec(value: Any) -> TensorSpec:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import InputError
+from converters.given import check_given
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError)
 
@@ -34,6 +35,8 @@ class NpzFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists():  # a pipe would be waited for
+            check_given(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -42,6 +45,16 @@ class NpzFile:
             raise InputError(f"{path}: there is no such samples file") from None
         except _DAMAGED as error:
             raise InputError(f"{path}: not a readable .npz file ({_text(error)})") from None
+
+    def check(self) -> None:
+        """Every byte against the checksums of the file, piece by piece: reading some rows only would not see them."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                damaged = archive.testzip()
+        except _DAMAGED as error:
+            raise InputError(f"{self.path}: is damaged ({_text(error)})") from None
+        if damaged is not None:
+            raise InputError(f"{self.path}: array {damaged.removesuffix('.npy')} is damaged (its checksum does not match)")
 
     def whole(self, name: str) -> Any:
         """All of array ``name``; for small ones."""
@@ -85,6 +98,11 @@ class NpzFile:
     def _head(self, archive: zipfile.ZipFile, name: str) -> ArrayHead:
         with archive.open(name) as stream:
             head = _read_head(stream)
+        promised = math.prod(head.shape) * head.dtype.itemsize
+        if min(head.shape, default=0) < 0 or promised > archive.getinfo(name).file_size:
+            raise InputError(
+                f"{self.path}: array {name.removesuffix('.npy')} is damaged (it ends before its last row; its shape is {head.shape})"
+            )
         if head.dtype.hasobject or head.dtype.kind not in "biuf":
             raise InputError(f"{self.path}: array {name.removesuffix('.npy')} holds {head.dtype}, numbers were expected")
         return head

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from converters.decide import choose_metric, decisions, expected
-from converters.errors import InputError
+from converters.errors import Died, InputError
 from converters.evaluate import Evaluation, evaluate
 from converters.model import Graph, Source
 from converters.recipe import Recipe
 from converters.samples import Samples, Split
 from converters.workshop import Proof, Workshop
 from edge_agent.bundle.manifest import Step
-from edge_agent.errors import BundleError
+from edge_agent.errors import BundleError, ModelError
 from edge_agent.pipeline.postprocess import compile_postprocess
 from edge_agent.pipeline.preprocess import compile_preprocess
 from edge_agent.values import TensorSpec
@@ -38,13 +40,17 @@ class Original:
 
 
 def run_original(workshop: Workshop, source: Source, graph: Graph | None, samples_path: Path, recipe: Recipe) -> Original:
-    """Opens the samples for the source's inputs and runs it. Raises :class:`InputError` where samples or declared steps do not fit it."""
+    """Opens the samples for the source's inputs and runs it. Raises :class:`InputError` where samples or declared steps do not fit it,
+    or its runtime refuses it."""
     processing = recipe.processing
-    inputs = graph.inputs if graph else workshop.specs(source.data, source.format)
+    with _named(source):
+        inputs = graph.inputs if graph else workshop.specs(source.data, source.format)
     _check_preprocess(processing.preprocess, inputs)
     samples = Samples(samples_path, inputs, processing.preprocess)
+    samples.check()
     split = samples.split(calibration=recipe.calibration, evaluation=recipe.evaluation, seed=recipe.seed)
-    proof = workshop.prove("original", source.data, source.format, split.evaluate)
+    with _named(source):
+        proof = workshop.prove("original", source.data, source.format, split.evaluate)
     try:
         compile_postprocess(processing.postprocess, proof.outputs, processing.labels)
     except BundleError as error:
@@ -55,6 +61,17 @@ def run_original(workshop: Workshop, source: Source, graph: Graph | None, sample
     classes = decisions(proof, processing)
     truth = None if samples.labels is None else tuple(expected(samples.labels[list(split.evaluate)], processing, classes))
     return Original(samples, split, proof, metric, tuple(classes), truth)
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """A reason of the runtime names the user's file, not our copy of it. A crash stays what it is."""
+    try:
+        yield
+    except Died:
+        raise
+    except ModelError as error:
+        raise InputError(f"{source.path}: {str(error).removeprefix(f'original.{source.format}: ')}") from None
 
 
 def _check_preprocess(steps: tuple[Step, ...], inputs: tuple[TensorSpec, ...]) -> None:

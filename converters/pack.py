@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,16 @@ def check_output(out: Path, inputs: tuple[Path, ...]) -> None:
     folder = out.parent
     if not folder.is_dir():
         raise InputError(f"{out}: the folder {folder} does not exist; make it first")
-    if out.is_dir():
+    try:
+        found = os.stat(out).st_mode  # noqa: PTH116 - says why it cannot, which Path.exists does not
+    except FileNotFoundError:
+        found = stat.S_IFREG
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written to ({error.strerror})") from None
+    if stat.S_ISDIR(found):
         raise InputError(f"{out}: is a folder; give a file name")
+    if not stat.S_ISREG(found):  # a rename would put a file in the place of the device, for root even of /dev/null
+        raise InputError(f"{out}: is not a regular file and is not replaced; give a file name")
     if not os.access(folder, os.W_OK):
         raise InputError(f"{out}: the folder {folder} cannot be written to")
     if any(path.exists() and out.resolve() == path.resolve() for path in inputs):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import InputError
+from converters.given import read_given
 from edge_agent.bundle.manifest import Step
 
 if sys.version_info >= (3, 11):
@@ -16,6 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MAX_BYTES = 16 << 20
 DECIDING = ("argmax", "topk", "threshold")
 """Postprocessing words that make a verdict out of scores."""
 
@@ -40,9 +42,7 @@ def read_processing(path: Path) -> Processing:
     Raises :class:`InputError` naming file and key. Whether the words fit the model is checked once the model is known.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        tree = tomllib.loads(read_given(path, max_bytes=MAX_BYTES).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not TOML ({error})") from None
     unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -44,6 +45,10 @@ class Recipe:
                 raise InputError(f"{key}: {value!r} is not one of {', '.join(known)}")
         if not 0 <= self.max_drop <= 1:
             raise InputError(f"max-drop: {self.max_drop} is not a share from 0 to 1")
+        if not math.isfinite(self.min_sqnr_db):
+            raise InputError(f"min-sqnr: {self.min_sqnr_db} is not a number of decibels")
+        if self.seed < 0:
+            raise InputError(f"seed: {self.seed} is not 0 or more")
         if not self.profiles:
             raise InputError("profile: name at least one board")
         if self.calibration < 1 or self.evaluation < 1:

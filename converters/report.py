@@ -11,12 +11,13 @@ from converters.charts import Bar, Point, bars, scatter, spans
 MAX_RANGES = 40
 
 _STYLE = """
-:root{--bg:#f7f8fa;--card:#fff;--text:#1b1f24;--soft:#5d6672;--line:#e2e6eb;--blue:#2563c9;--green:#16804a;--grey:#98a1ad;--red:#c0392b}
+:root{color-scheme:light dark;--bg:#f7f8fa;--card:#fff;--text:#1b1f24;--soft:#5d6672;--line:#e2e6eb;--blue:#2563c9;--green:#16804a;
+--grey:#98a1ad;--red:#c0392b}
 @media(prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1d2127;--text:#e7eaee;--soft:#9aa4b1;--line:#323841;--blue:#6ea3f5;
 --green:#4cc38a;--grey:#6b7480;--red:#f0776a}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--text);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1160px;margin:0 auto;padding:32px 20px 64px}h1{font-size:26px;margin:0}h2{font-size:16px;margin:0 0 12px}
-p{margin:6px 0}.soft{color:var(--soft)}.badge{display:inline-block;padding:2px 10px;border-radius:99px;font-size:13px;font-weight:600;
+.wide{grid-column:1/-1}p{margin:6px 0}h1,p{overflow-wrap:anywhere}.soft{color:var(--soft)}.badge{display:inline-block;padding:2px 10px;border-radius:99px;font-size:13px;font-weight:600;
 color:var(--card);background:var(--green);vertical-align:4px;margin-left:10px}.badge.no{background:var(--red)}
 .grid2{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:16px;margin-top:16px}
 @media(max-width:520px){.grid2{grid-template-columns:1fr}}
@@ -44,7 +45,7 @@ def render(tree: Mapping[str, Any]) -> str:
         _card("Latency on the machine that built it, one thread", _latency_chart(tree)) if "why" in tree else "",
         "</div>",
         '<div class="grid2">',
-        _card("Candidates", _candidates(tree)),
+        _card("Candidates", _candidates(tree), wide=True),
         _card("Samples on which the classes differ", _disagreements(tree)),
         _card("Calibration", _calibration(tree)),
         _card("Passes and tools", _passes(tree)),
@@ -184,8 +185,8 @@ def _table(head: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> st
     return f"<table><tr>{top}</tr>{lines}</table>"
 
 
-def _card(title: str, body: str) -> str:
-    return f'<section class="card"><h2>{escape(title)}</h2>{body}</section>'
+def _card(title: str, body: str, *, wide: bool = False) -> str:
+    return f'<section class="card{" wide" * wide}"><h2>{escape(title)}</h2>{body}</section>'
 
 
 def _db(value: float | None) -> str:

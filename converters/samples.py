@@ -23,6 +23,7 @@ from edge_agent.pipeline.preprocess import compile_preprocess
 from edge_agent.values import TensorSpec
 
 WINDOW = "window"
+_LARGEST = 1 << 53  # beyond it float64 has no whole numbers of its own
 MIN_SPLIT = 16
 """With fewer samples than this, calibration and evaluation share them all."""
 
@@ -79,6 +80,10 @@ class Samples:
                     raise InputError(f"{self.path}: array {array}, row {row}: {error}") from None
             yield feed
 
+    def check(self) -> None:
+        """Reads the whole file once against its checksums. Raises InputError naming the damaged array."""
+        self._npz.check()
+
     def sha256(self) -> str:
         """Hash of the samples file."""
         return sha256_file(self.path)
@@ -128,7 +133,7 @@ class Samples:
 
     def _whole_numbers(self, name: str) -> Any:
         array = self._npz.whole(name)
-        if array.ndim != 1 or not np.array_equal(array, np.rint(array)):
+        if array.ndim != 1 or not np.array_equal(array, np.rint(array)) or (array.size and np.abs(array).max() > _LARGEST):
             raise InputError(f"{self.path}: array {name}: must be a list of whole numbers")
         return array.astype(np.int64)
 

@@ -12,10 +12,15 @@ import numpy as np
 from converters.calibrate.collect import float_tensors, instrumented
 from converters.calibrate.ranges import Calibration, RangeTable
 from converters.calibrate.reject import reject_outliers
+from converters.errors import InputError, PassError
 from converters.isolate import run_job
 from converters.model import Graph
 from edge_agent.bundle.manifest import Step
+from edge_agent.errors import ModelError
 from edge_agent.values import TensorSpec
+
+VET_TIMEOUT_S = 120.0
+"""The passes take seconds on networks of hundreds of MiB; shape inference can be made to take hours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +44,14 @@ class Workshop:
             "samples": str(samples.resolve()),
             "preprocess": [{"op": step.op, "args": dict(step.args)} for step in preprocess],
         }
+
+    def vet(self, model: Path, *, passes: bool) -> None:
+        """Raises :class:`InputError` for a model file that ONNX's own native code refuses or crashes on: it runs in our process next."""
+        try:
+            run_job(self._folder, {"kind": "vet", "what": str(model), "model": str(model), "passes": passes}, timeout_s=VET_TIMEOUT_S)
+        except (PassError, ModelError) as error:
+            named = str(error).startswith(str(model))
+            raise InputError(str(error) if named else f"{model}: {error}") from None
 
     def specs(self, data: bytes, extension: str) -> tuple[TensorSpec, ...]:
         """The inputs of a model file, as its runtime sees them."""

@@ -19,6 +19,8 @@ MIN_SAMPLES = 5
 
 def reject_outliers(table: RangeTable) -> Calibration:
     """The ranges of ``table`` without its outliers, which are named."""
+    if not table.names:
+        return Calibration({}, (), len(table.rows))
     spread = np.maximum(np.abs(table.low), np.abs(table.high)).astype(np.float64)
     median = np.median(spread, axis=0)
     ratio = np.divide(spread, median, out=np.ones_like(spread), where=median > 0)

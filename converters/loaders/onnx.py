@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import helper
 
 from converters.errors import InputError
-from converters.model import ONNX_DOMAINS, Source, graph_of
+from converters.given import read_given
+from converters.model import ONNX_DOMAINS, Source, graph_of, tensors_of
+from edge_agent.values import DTYPES
 
+_WORDS = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+_FEEDABLE = frozenset(int(helper.np_dtype_to_tensor_dtype(np.dtype(name))) for name in DTYPES)
 MIN_OPSET = 9
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit for one message
 
@@ -20,26 +27,31 @@ def load_onnx(path: Path, data: bytes) -> Source:
     """The model in ``data``, read from ``path``; weights kept beside it are taken in. Raises :class:`InputError`."""
     proto = _parse(path, data)
     digest = hashlib.sha256(data)
-    size_bytes = len(data)
-    for outside in _outside_files(path, proto):
-        content = outside.read_bytes()
-        digest.update(content)
-        size_bytes += len(content)
+    outside = _outside_files(path, proto)
+    size_bytes = len(data) + sum(file.stat().st_size for file in outside)
     if size_bytes > MAX_BYTES:
         raise InputError(f"{path}: {size_bytes} bytes with its weights; models of 2 GiB and more cannot be converted")
-    if size_bytes != len(data):
+    for file in outside:
+        digest.update(read_given(file, max_bytes=MAX_BYTES))
+    if outside:
         _take_in(path, proto)
         data = bytes(proto.SerializeToString(deterministic=True))
     _check(path, proto)
-    return Source(path, "onnx", data, digest.hexdigest(), size_bytes, graph_of(proto))
+    try:
+        graph = graph_of(proto)
+    except Exception as error:  # reading a tensor whose bytes, shape and type do not agree raises many kinds
+        raise InputError(f"{path}: not a valid ONNX model: {_first_line(error)}") from None
+    return Source(path, "onnx", data, digest.hexdigest(), size_bytes, graph)
 
 
 def _parse(path: Path, data: bytes) -> Any:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
-    except DecodeError:
+        proto.SerializeToString()
+    except (DecodeError, EncodeError):
         raise InputError(f"{path}: not an ONNX model (it is no protobuf message, or is cut short)") from None
+    _check_text(path, proto)
     if not proto.graph.node or not proto.graph.output or not proto.opset_import:
         raise InputError(f"{path}: not an ONNX model (it has no graph, outputs or operator-set version)")
     return proto
@@ -48,13 +60,13 @@ def _parse(path: Path, data: bytes) -> Any:
 def _outside_files(path: Path, proto: Any) -> list[Path]:
     """The files beside ``path`` that hold weights. Raises InputError for one that is missing or lies elsewhere."""
     names = set()
-    for tensor in proto.graph.initializer:
+    for tensor in tensors_of(proto.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             names |= {entry.value for entry in tensor.external_data if entry.key == "location"}
     files = []
     folder = path.parent.resolve()
     for name in sorted(names):
-        outside = (folder / name).resolve()
+        outside = (folder / name.replace("\0", "?")).resolve()
         if folder not in outside.parents:
             raise InputError(f"{path}: keeps weights in {name!r}, outside its own folder; this is refused")
         if not outside.is_file():
@@ -74,6 +86,9 @@ def _check(path: Path, proto: Any) -> None:
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ONNX_DOMAINS), default=0)
     if opset and opset < MIN_OPSET:
         raise InputError(f"{path}: uses operator set {opset}; export it again with {MIN_OPSET} or newer")
+    for value in proto.graph.output:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            raise InputError(f"{path}: output {value.name} has no shape; export the model with it declared, or with onnx's infer_shapes")
     try:
         onnx.checker.check_model(proto)
     except Exception as error:  # ValidationError, and others from native code
@@ -81,6 +96,20 @@ def _check(path: Path, proto: Any) -> None:
     for value in proto.graph.input:
         if not value.type.HasField("tensor_type"):
             raise InputError(f"{path}: input {value.name} is not a tensor; only tensors can be fed on a device")
+        if value.type.tensor_type.elem_type not in _FEEDABLE:
+            word = _WORDS.get(value.type.tensor_type.elem_type, "of no known type")
+            raise InputError(f"{path}: input {value.name} is {word}; a device can feed {', '.join(DTYPES)}")
+
+
+def _check_text(path: Path, message: Any) -> None:
+    """Raises InputError for text that is not UTF-8, which the protobuf library gives as bytes: names are compared and shown as text."""
+    for field, value in message.ListFields():
+        values = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
+        if field.type == field.TYPE_STRING and any(isinstance(text, bytes) for text in values):
+            raise InputError(f"{path}: not an ONNX model (its field {field.full_name} is not text)")
+        if field.type == field.TYPE_MESSAGE:
+            for inner in values:
+                _check_text(path, inner)
 
 
 def _first_line(error: BaseException) -> str:

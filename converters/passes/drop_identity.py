@@ -34,7 +34,10 @@ def _does_nothing(node: Any, shapes: Any) -> bool:
         return not training and not any(node.output[1:])
     if node.op_type == "Cast":
         source = shapes.get(node.input[0])
-        wanted = str(np.dtype(helper.tensor_dtype_to_np_dtype(attributes(node)["to"])))
+        try:
+            wanted = str(np.dtype(helper.tensor_dtype_to_np_dtype(attributes(node)["to"])))
+        except KeyError:  # no type, or one that is not known: the runtime will say so
+            return False
         return source is not None and source.dtype == wanted
     return False
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from converters.model import ONNX_DOMAINS, Graph, ir_version_for
@@ -44,20 +45,28 @@ def _computed(node: Any, constants: dict[str, Any], opset: int) -> dict[str, Any
     if any(name and name not in constants for name in node.input):
         return None
     feeds = {name: constants[name] for name in node.input if name}
-    inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()]
+    held = [numpy_helper.from_array(np.asarray(array), name) for name, array in feeds.items()]
     output = helper.make_value_info(node.output[0], onnx.TypeProto())
-    body = helper.make_graph([node], "one", inputs, [output])
+    body = helper.make_graph([node], "one", [], [output], held)
     if node.op_type == "DequantizeLinear":  # the reference has only newer forms of it, which take in the older
         opset = max(opset, 19)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version_for(opset))
     try:
-        results: Any = ReferenceEvaluator(model).run(None, feeds)
+        if _too_large(model):  # told beforehand: eight bytes can ask for a tensor of any size
+            return None
+        results: Any = ReferenceEvaluator(model).run(None, {})
     except Exception:  # an operator the reference does not know stays in the graph
         return None
     result = results[0]
     if not isinstance(result, np.ndarray) or result.nbytes > MAX_BYTES or str(result.dtype) not in DTYPES:
         return None
     return {node.output[0]: result}
+
+
+def _too_large(model: Any) -> bool:
+    """Whether the output of a model of one node is known to be larger than what is kept. An element is taken for its smallest, one byte."""
+    told = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output[0].type.tensor_type.shape
+    return math.prod(max(int(dim.dim_value), 1) for dim in told.dim) > MAX_BYTES
 
 
 FOLD_CONSTANTS = Pass("fold_constants", fold_constants)

@@ -19,6 +19,7 @@ from tiny_nets import Net
 
 import converters.trying
 from converters.__main__ import main
+from converters.inspect import _labels
 from converters.isolate import run_job
 from converters.recipe import Recipe, decode
 from edge_agent.bundle.archive import read_manifest, unpack
@@ -198,6 +199,9 @@ def test_several_boards_share_one_bundle(tmp_path: Path) -> None:
         (["--name", "a b"], 2, "name: 'a b'"),
         (["--version", "/"], 2, "version: '/'"),
         (["--max-drop", "nan"], 2, "max-drop: nan is not a share"),
+        (["--seed", "-1"], 2, "seed: -1 is not 0 or more"),
+        (["--min-sqnr", "nan"], 2, "min-sqnr: nan is not a number"),
+        (["-o", "x" * 300 + ".edgemodel"], 2, "cannot be written to (File name too long)"),
         (["--samples", "missing.npz"], 2, "missing.npz: there is no such samples file"),
         (["--processing", "missing.toml"], 2, "missing.toml: cannot be read"),
         (["-o", "no/such/folder/x.edgemodel"], 2, "the folder no/such/folder does not exist"),
@@ -221,13 +225,13 @@ def test_wrong_options_get_one_clear_error(
         (b"", "is empty"),
         (b"hello world, I am no model", "not an ONNX model"),
         (MODEL.read_bytes()[:9000], "not an ONNX model"),
-        (b"\x1c\x00\x00\x00TFL3" + bytes(64), "original.tflite"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(64), "bad.model: ai-edge-litert"),
     ],
 )
 def test_what_is_no_model_gets_one_clear_error(data: bytes, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "bad.model"
     model.write_bytes(data)
-    assert build(model, tmp_path / "m.edgemodel") in (1, 2)
+    assert build(model, tmp_path / "m.edgemodel") == 2
     assert what in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.model"]
 
@@ -281,6 +285,16 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     assert not list(out.parent.iterdir())
 
 
+def test_an_output_that_is_no_regular_file_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        assert build(MODEL, tmp_path / name, *FEW) == 2
+        assert f"{name}: is not a regular file and is not replaced" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_runtime_that_crashes_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = subprocess.run
     kill = [sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"]
@@ -303,7 +317,9 @@ def test_inspect_says_what_is_inside_and_checks_it(bundle: Path, tmp_path: Path,
 
 def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profiles"]) == 0
-    assert "rpi4" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "rpi4" in listed
+    assert max(map(len, listed.splitlines())) <= 80
     assert main(["profiles", "rpi4", "--json"]) == 0
     tree: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert tree["arch"] == "aarch64"
@@ -316,3 +332,50 @@ def test_a_recipe_reads_back() -> None:
 
     recipe = Recipe("m", "1", ("rpi4",), target="onnx", max_drop=0.02)
     assert decode(json.loads(json.dumps(encode(recipe, tools={}, samples_sha256="")))) == recipe
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_leaves_nothing(number: int, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "out").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "converters",
+        "build",
+        str(MODEL),
+        *COMMON[:-1],
+        *DECLARED,
+        "-o",
+        str(tmp_path / "out" / "m.edgemodel"),
+    ]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=DIGITS.parents[1])
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "proving" in line:
+            process.send_signal(number)
+            break
+    assert "interrupted, nothing was written" in process.stderr.read()
+    assert process.wait(timeout=20) == 130
+    assert not [*(tmp_path / "tmp").iterdir(), *(tmp_path / "out").iterdir()]
+
+
+def test_two_builds_to_one_place_leave_one_whole_bundle(tmp_path: Path) -> None:
+    """In a folder whose name people do give."""
+    folder = tmp_path / "mit Leerzeichen é"
+    folder.mkdir()
+    fast = [*FEW, "--target", "onnx", "--scheme", "float32", "--force"]
+    command = [sys.executable, "-m", "converters", "build", str(MODEL), *COMMON, *DECLARED, "-o", str(folder / "m.edgemodel"), *fast]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=DIGITS.parents[1]) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert main(["inspect", str(folder / "m.edgemodel")]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["m.edgemodel", "m.report.html", "m.report.json"]
+
+
+def test_many_labels_are_counted_not_poured_out() -> None:
+    assert _labels(("a", "b c")) == "a, b c"
+    assert _labels(()) == "none"
+    many = _labels([f"class {i}" for i in range(1001)])
+    assert many.endswith("(1001 in all)")
+    assert len(many) < 66

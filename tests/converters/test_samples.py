@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,30 @@ def test_files_that_are_damaged_or_lie_are_refused(tmp_path: Path) -> None:
         stream.write(bytes(128))
     with pytest.raises(InputError, match="ends before its last row"):
         list(Samples(lying, IMAGE, ()).feeds((0, 1)))
+
+
+def entry_of(shape: tuple[int, ...], path: Path) -> Path:
+    """A samples file whose array ``x`` says to have ``shape`` and has 1000 bytes."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", head.getvalue() + bytes(1000))
+    return path
+
+
+@pytest.mark.parametrize("shape", [(10**12, 64), (5, 10**12), (-5, 4)])
+def test_an_array_shorter_than_it_says_is_named(shape: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="array x is damaged"):
+        NpzFile(entry_of(shape, tmp_path / "s.npz"))
+
+
+def test_damage_in_rows_that_are_not_read_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    np.savez(path, x=np.arange(4000, dtype=np.float32).reshape(-1, 4))
+    data = bytearray(path.read_bytes())
+    data[9000] ^= 1
+    path.write_bytes(data)
+    file = NpzFile(path)
+    assert len(list(file.rows("x", [0]))) == 1
+    with pytest.raises(InputError, match="array x is damaged"):
+        file.check()
