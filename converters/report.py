@@ -17,7 +17,8 @@ _STYLE = """
 --green:#4cc38a;--grey:#6b7480;--red:#f0776a}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--text);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1160px;margin:0 auto;padding:32px 20px 64px}h1{font-size:26px;margin:0}h2{font-size:16px;margin:0 0 12px}
-.wide{grid-column:1/-1}p{margin:6px 0}h1,p{overflow-wrap:anywhere}.soft{color:var(--soft)}.badge{display:inline-block;padding:2px 10px;border-radius:99px;font-size:13px;font-weight:600;
+.wide{grid-column:1/-1}p{margin:6px 0}h1,p{overflow-wrap:anywhere}
+.soft{color:var(--soft)}.badge{display:inline-block;padding:2px 10px;border-radius:99px;font-size:13px;font-weight:600;
 color:var(--card);background:var(--green);vertical-align:4px;margin-left:10px}.badge.no{background:var(--red)}
 .grid2{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:16px;margin-top:16px}
 @media(max-width:520px){.grid2{grid-template-columns:1fr}}
@@ -186,7 +187,8 @@ def _table(head: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> st
 
 
 def _card(title: str, body: str, *, wide: bool = False) -> str:
-    return f'<section class="card{" wide" * wide}"><h2>{escape(title)}</h2>{body}</section>'
+    kind = "card wide" if wide else "card"
+    return f'<section class="{kind}"><h2>{escape(title)}</h2>{body}</section>'
 
 
 def _db(value: float | None) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from converters.__main__ import main
-from edge_agent.bundle.archive import read_manifest
+from edge_agent.bundle.archive import read_manifest, unpack
+from edge_agent.bundle.golden import load_cases, within
+from edge_agent.runtimes.choose import load_runtime
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(os.environ.get("EDGE_ASSETS_DIR", ROOT.parent / "shared" / "assets"))
@@ -60,3 +62,21 @@ def test_published_models_keep_their_quality_in_int8(name: str, tmp_path: Path) 
     assert quality["sqnr_db"] > sqnr_db
     assert quality["drop"] is None or quality["drop"] <= 0.01
     assert quality["model_bytes"] < quality["source_bytes"]
+
+
+@pytest.mark.parametrize("model", ["trained_lstm.tflite", "trained_lstm_int8.tflite"])
+def test_a_recurrent_model_starts_each_window_anew(model: str, tmp_path: Path) -> None:
+    """Ten handwritten digits, all of them right when no state is carried from one to the next (nine otherwise)."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed, which reads the images")
+    folder = ASSETS / "12_awkward_models" / "tflite"
+    if not (folder / model).is_file():
+        pytest.skip(f"{folder} is not there; set EDGE_ASSETS_DIR")
+    digits = [np.asarray(image.open(folder / f"sample{k}.png"), np.float32) / 255 for k in range(10)]
+    np.savez(tmp_path / "s.npz", window=np.stack(digits), labels=np.arange(10))
+    out = tmp_path / "m.edgemodel"
+    options = ["--profile", "rpi4", "--samples", str(tmp_path / "s.npz"), "--name", "m", "--version", "1", "-o", str(out), "-q"]
+    assert main(["build", str(folder / model), *options]) == 0
+    assert read_manifest(out).quality["accuracy"] == 1.0
+    manifest = unpack(out, tmp_path / "u")
+    runtime = load_runtime(manifest, tmp_path / "u")
+    assert all(within(case, runtime.run(case.inputs)) for case in reversed(load_cases(manifest, tmp_path / "u")))
