@@ -187,3 +187,10 @@ def test_casts_never_wrap_around(dtype: str, values: list[float]) -> None:
                 assert got == wanted
         elif result.dtype.kind == "f":
             assert np.array_equal(result, array[0].astype(dtype), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_a_single_value_stays_a_single_value(dtype: str) -> None:
+    feed = compile_preprocess((), (TensorSpec("gain", dtype, ()),))(np.full((1, 1), 2.0, np.float32))
+    assert feed["gain"].shape == ()
+    assert feed["gain"].dtype == dtype
