@@ -67,7 +67,7 @@ def convert(model: Path, samples_path: Path, recipe: Recipe, out: Path, tell: Te
         not_made = [*(c for c in made if isinstance(c, NotMade)), *failed]
         findings = Findings(recipe, source, original.split, calibration, passes, tried, not_made, chosen, why, latency)
         if chosen is None:
-            return Outcome(None, _refusals(findings), report_tree(findings, timings=True))
+            return Outcome(None, _refusals(findings, goal), report_tree(findings, timings=True))
         tell("packing")
         return _packed(findings, chosen, goal, original, out)
 
@@ -112,9 +112,10 @@ def _output_steps(calibration: Calibration | None, proof: Proof) -> dict[str, fl
     return {name: (max(high, 0.0) - min(low, 0.0)) / 255 for name, (low, high) in known.items()}
 
 
-def _refusals(findings: Findings) -> tuple[str, ...]:
+def _refusals(findings: Findings, goal: Goal) -> tuple[str, ...]:
     said = [f"{item.candidate.scheme} {reason}" for item in findings.tried for reason in item.judgement.reasons]
     said += [f"{item.scheme}: {item.reason}" for item in findings.not_made]
-    if findings.source.format == "onnx" and findings.recipe.scheme != "as-is" and findings.recipe.target != "tflite":
+    recipe = findings.recipe
+    if findings.source.format == "onnx" and "onnx" in goal.runtimes and recipe.scheme != "as-is" and recipe.target != "tflite":
         said.append("--scheme as-is packs the file unchanged, proven and with golden cases")
     return tuple(said)

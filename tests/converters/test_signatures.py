@@ -71,6 +71,8 @@ def test_the_refusal_of_an_onnx_file_says_how_to_pack_it_unchanged(tmp_path: Pat
     samples = {"x": np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32)}
     assert build(source, samples, "--target", "onnx", "--scheme", "int8", "--min-sqnr", "190") == 3
     assert "--scheme as-is packs the file unchanged" in capsys.readouterr().err
+    assert build(source, samples, "--profile", "generic-armv7") == 3
+    assert "--scheme as-is" not in capsys.readouterr().err  # that board runs no ONNX
     assert build(source, samples, "--scheme", "as-is") == 0
     assert read_manifest(tmp_path / "m.edgemodel").model_file.bytes == source.stat().st_size
 
