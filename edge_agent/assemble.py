@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_profiles.detect import detect
-from edge_agent import __version__, birth
+from edge_agent import birth
 from edge_agent.agent import Agent, Parts
-from edge_agent.board import choose_profile
+from edge_agent.board import choose_profile, device_facts
 from edge_agent.clock import Clock, SystemClock, iso_utc
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
@@ -34,7 +33,6 @@ from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.command_log import FileCommandLog
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
-from edge_agent.update.compatibility import DeviceFacts
 from edge_agent.update.fetch_client import SubprocessFetcher
 from edge_agent.update.journal import FileJournal
 from edge_agent.update.request import Place
@@ -111,7 +109,7 @@ def assemble(config: AgentConfig) -> Agent:
         publish=publish,
         on_crash_loop=lambda model, digest: born[0].rescue(model, digest),
     )
-    facts = DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())
+    facts = device_facts(profile)
     place = Place(
         places.store,
         places.trust,

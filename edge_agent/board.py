@@ -1,11 +1,14 @@
-"""Which board this is: named in the configuration, or detected."""
+"""Which board this is, named in the configuration or detected, and what of it a bundle may demand."""
 
 from __future__ import annotations
 
 from device_profiles.detect import detect
 from device_profiles.load import load_profile
 from device_profiles.schema import DeviceProfile, ProfileError
+from edge_agent import __version__
 from edge_agent.errors import ConfigError, Problem
+from edge_agent.runtimes.installed import installed
+from edge_agent.update.compatibility import DeviceFacts
 
 
 def choose_profile(name: str) -> DeviceProfile:
@@ -14,3 +17,8 @@ def choose_profile(name: str) -> DeviceProfile:
         return load_profile(detect().profile if name == "auto" else name)
     except ProfileError as error:
         raise ConfigError([Problem("device.profile", str(error))]) from None
+
+
+def device_facts(profile: DeviceProfile) -> DeviceFacts:
+    """What a bundle's demands are compared with on this machine, taken as a board of ``profile``."""
+    return DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())

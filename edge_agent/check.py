@@ -6,12 +6,12 @@ import json
 import os
 from pathlib import Path
 
-from edge_agent.board import choose_profile
+from edge_agent.board import choose_profile, device_facts
 from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
 from edge_agent.errors import BundleError, ConfigError, Problem
-from edge_agent.runtimes.installed import installed
+from edge_agent.update.compatibility import DeviceFacts, unfit
 
 
 def check_config(path: Path, *, as_json: bool) -> int:
@@ -35,8 +35,9 @@ def check_config(path: Path, *, as_json: bool) -> int:
 def _check_machine(config: AgentConfig) -> list[Problem]:
     """What only this machine can tell: files that are missing, folders that cannot be written, an unknown profile."""
     problems: list[Problem] = []
+    facts: DeviceFacts | None = None
     try:
-        choose_profile(config.device.profile)
+        facts = device_facts(choose_profile(config.device.profile))
     except ConfigError as error:
         problems.extend(error.problems)
     files = {
@@ -53,7 +54,7 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
         source = pipeline.source
         if source.kind == "replay" and not os.access(str(source.options.get("path", "")), os.R_OK):
             problems.append(Problem(f"pipelines[{i}].source.path", f"{source.options.get('path')} is missing or not readable"))
-    problems.extend(_check_bundles(config))
+    problems.extend(_check_bundles(config, facts))
     for key, folder in (("device.state_dir", config.device.state_dir), ("device.runtime_dir", config.device.runtime_dir)):
         standing = next(p for p in (folder, *folder.parents) if p.exists())
         if not standing.is_dir() or not os.access(standing, os.W_OK):
@@ -61,9 +62,9 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
     return problems
 
 
-def _check_bundles(config: AgentConfig) -> list[Problem]:
+def _check_bundles(config: AgentConfig, facts: DeviceFacts | None) -> list[Problem]:
+    """Bundles that cannot be read or would not be installed here; without ``facts`` of the device, only the former."""
     problems: list[Problem] = []
-    runtimes = installed()
     for i, model in enumerate(config.models):
         if model.bundle is None:
             continue
@@ -78,7 +79,6 @@ def _check_bundles(config: AgentConfig) -> list[Problem]:
             continue
         if manifest.name != model.name:
             problems.append(Problem(where, f"is a bundle of {manifest.name!r}, not of {model.name!r}"))
-        if manifest.runtime.name not in runtimes:
-            extra = manifest.runtime.name
-            problems.append(Problem(where, f"needs the {extra} runtime: pip install 'edge-runtime[{extra}]'"))
+        if facts is not None:
+            problems.extend(Problem(where, f"{model.bundle}: {reason}") for reason in unfit(manifest, facts))
     return problems

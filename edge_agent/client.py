@@ -75,7 +75,7 @@ def _print_models(models: list[dict[str, Any]]) -> None:
     for m in models:
         before = f", before it {m['previous']['version']}" if m.get("previous") else ""
         version = f"@{m['version']}" if m["version"] else ""
-        print(f"model {m['name']}{version}: {m['state']}{before}  {m['digest'][:12]}")
+        print(f"model {m['name']}{version}: {m['state']}{before}  {m['digest'][:12]}".rstrip())
 
 
 def install(args: argparse.Namespace) -> int:
@@ -134,6 +134,8 @@ def _bench_target(args: argparse.Namespace, name: str) -> Path:
     for model in models:
         if model["name"] == name and model.get("model_file"):
             return Path(model["model_file"])
+        if model["name"] == name:
+            raise EdgeError(f"the agent has no version of the model {name!r} yet: it is {model['state']}")
     raise EdgeError(f"the agent has no model {name!r}; it has: {', '.join(m['name'] for m in models) or 'none'}")
 
 

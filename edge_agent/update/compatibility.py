@@ -42,7 +42,7 @@ def _runtime(manifest: Manifest, facts: DeviceFacts) -> tuple[str, ...]:
     wanted = manifest.runtime
     installed = facts.runtimes.get(wanted.name, "")
     if not installed:
-        return (f"needs the {wanted.name} runtime, which is not installed",)
+        return (f"needs the {wanted.name} runtime, which is not installed: pip install 'edge-runtime[{wanted.name}]'",)
     if wanted.minimum and numbers(installed) < numbers(wanted.minimum):
         return (f"needs {wanted.name} {wanted.minimum} or newer; {installed} is installed",)
     if any(numbers(installed) == numbers(bad) for bad in wanted.excluded):
