@@ -23,6 +23,7 @@ from edge_agent.protocol.messages import CommandMessage
 from edge_agent.protocol.topics import valid_word
 from edge_agent.serving.local_server import Progress
 from edge_agent.update.machine import UpdateCommand
+from edge_agent.update.store import FileStore
 from edge_agent.values import Event
 
 COPY_BYTES = 1 << 20
@@ -104,13 +105,14 @@ class Orders:
         store = self._p.store
         active, previous = store.active(name), store.previous(name)
         entry: dict[str, Any] = {"name": name, "version": "", "state": "missing", "digest": active}
-        if active:
-            manifest = store.manifest(active)
+        manifest = _stored(store, active)
+        if manifest is not None:
             entry |= {"version": manifest.version, "runtime": manifest.runtime.name, "folder": str(store.folder(active))}
             entry["model_file"] = str(store.folder(active) / manifest.model_file.path)
         if status is not None:
             entry |= {k: v for k, v in dataclasses.asdict(status).items() if k != "name"}
-        entry["previous"] = {"digest": previous, "version": store.manifest(previous).version} if previous else None
+        before = _stored(store, previous)
+        entry["previous"] = {"digest": previous, "version": before.version} if before is not None else None
         return entry
 
     def _rollback_command(self, command_id: str, model: str) -> UpdateCommand:
@@ -149,6 +151,14 @@ class Orders:
         finally:
             self._p.events.unsubscribe(tell)
             self._p.results.forget(command.command_id)
+
+
+def _stored(store: FileStore, digest: str) -> Manifest | None:
+    """The manifest of ``digest`` as far as the disk still has it: a damaged version must not hide what the device does."""
+    try:
+        return store.manifest(digest) if digest else None
+    except EdgeError:
+        return None
 
 
 def _word(args: Mapping[str, Any], key: str) -> str:

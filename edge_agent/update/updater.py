@@ -166,13 +166,15 @@ class Updater:
         manifest = None
         with contextlib.suppress(StoreError, BundleError):
             manifest = self._store.manifest(active) if active else None
-        same = already_active(command, manifest, active)
+        served = self._served(command.model)
+        same = served and already_active(command, manifest, active)
         if same and record.state is not State.BROKEN:
             data = {"model": command.model, "version": command.version, "digest": active, "rolled_back": False}
             self._emit("update_done", "info", f"{_name(command)} serves already", command)
             self._on_result(command, "done", "it serves already", data)
             return ()
-        to_distrust = same or (active and self._store.quarantined(active))  # what is broken is nothing to go back to
+        # What is broken is nothing to go back to, and to bring it anew is no vain wish.
+        to_distrust = same or not served or (active and self._store.quarantined(active))
         previous = self._store.previous(command.model) if to_distrust else active
         fresh = UpdateRecord(record.state, command, previous=previous)
         admitted = advance(fresh, Outcome.ADMITTED, now_ns=self._clock.wall_ns())
@@ -183,6 +185,14 @@ class Updater:
         self._enter(admitted)
         self._interrupt.wake()
         return ()
+
+    def _served(self, model: str) -> bool:
+        """Whether any version of ``model`` serves: a pointer may name one whose files the disk has damaged."""
+        try:
+            self._host.health(model)
+        except EdgeError:
+            return False
+        return True
 
     def work(self) -> bool:
         """Do what is due: one act, or one result to tell. False when nothing is, until a command or some time comes."""

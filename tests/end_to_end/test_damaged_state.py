@@ -81,6 +81,17 @@ def test_without_any_whole_bundle_the_device_serves_what_it_was_born_with(househ
     assert household.model()["version"] == "1"
 
 
+def test_with_nothing_left_the_device_says_so_and_takes_the_model_anew(household: Household, tmp_path: Path) -> None:
+    state = with_two_versions(household, tmp_path)
+    shutil.rmtree(state / "store" / "objects")
+    shutil.rmtree(state / "store" / "unpacked")
+    household.start_agent()
+    assert household.model()["state"] == "missing"
+    assert "no version on this device can serve" in household.log("agent")
+    tool("edge-agent", "install", tmp_path / "2.edgemodel", "--config", household.config)
+    household.wait_answers()
+
+
 def test_a_disk_that_can_only_be_read_does_not_keep_the_device_from_serving(household: Household, tmp_path: Path) -> None:
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
     if subprocess.run(["unshare", "--mount", "sh", "-c", mount, str(tmp_path)], capture_output=True, check=False).returncode:
