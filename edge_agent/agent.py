@@ -177,6 +177,7 @@ class Agent:
         self.start_pipelines()
         if not self._p.results.settle(command.command_id, Settled(status, reason, data)):
             self._p.desk.finish(command.command_id, status, reason, data)
+            self._drop_upload(command)
         self._p.publish_status()
 
     def _tidy_up(self) -> None:
@@ -186,6 +187,12 @@ class Agent:
         for upload in self._p.uploads.iterdir():
             if under_way is None or not under_way.path.startswith(str(upload)):
                 shutil.rmtree(upload, ignore_errors=True)
+
+    def _drop_upload(self, command: UpdateCommand) -> None:
+        """Nobody waits for it: it was taken in before the agent started anew, and whoever brought it cannot remove it."""
+        folder = Path(command.path).parent
+        if command.source == "file" and folder.parent == self._p.uploads:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
         try:

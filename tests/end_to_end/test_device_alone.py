@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from end_to_end.household import Household, kill_hard, tool
+from end_to_end.household import BIN, Household, kill_hard, tool
 from models import tiny_bundle
 from waiting import wait_for
 
@@ -171,3 +171,25 @@ def test_a_version_that_crashes_again_and_again_gives_way_for_good(household: Ho
     assert household.model()["version"] == "1"
     wait_for(lambda: household.status()["update"]["state"] == "IDLE", 20, "the end of the way back")
     assert "crashes again and again" in install(household, tmp_path / "2.edgemodel", 1)["reason"]
+
+
+def test_a_bundle_taken_in_before_a_kill_is_installed_and_then_removed(household: Household, tmp_path: Path) -> None:
+    household.write_config(bundle=tiny_bundle(tmp_path / "1.edgemodel", version="1").path, repository=False, watch_s=3)
+    agent = household.start_agent()
+    household.wait_answers()
+    household.start(
+        "client",
+        BIN / "edge-agent",
+        "install",
+        tiny_bundle(tmp_path / "2.edgemodel", version="2", seed=2).path,
+        "--config",
+        household.config,
+    )
+    wait_for(lambda: household.status()["update"]["state"] == "WATCHING", 20, "probation")
+    uploads = tmp_path / "state" / "update" / "uploads"
+    assert list(uploads.iterdir())
+    kill_hard(agent.pid)
+    agent.wait()
+    household.start_agent()
+    wait_for(lambda: household.status()["update"]["result"] == "reported done", 20, "the end of probation")
+    assert not list(uploads.iterdir())
