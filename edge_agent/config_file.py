@@ -23,4 +23,6 @@ def load_config(path: Path) -> AgentConfig:
         raise ConfigError([Problem(str(path), f"cannot be read: {error.strerror}")]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), f"is not TOML: {error}")]) from None
+    except RecursionError:
+        raise ConfigError([Problem(str(path), "is not a configuration: it is nested too deep")]) from None
     return parse(tree, base=path.resolve().parent)

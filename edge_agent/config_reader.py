@@ -6,6 +6,7 @@ Pure: it opens no file. Relative paths are taken from ``base``, the folder of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,7 @@ def _kind(s: Section, check: Any) -> tuple[str, dict[str, Any]]:
 def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
     _unique([m.name for m in config.models], "models", problems)
     _unique([p.name for p in config.pipelines], "pipelines", problems)
+    _one_writer_per_file(config.pipelines, problems)
     known = {m.name for m in config.models}
     for i, pipeline in enumerate(config.pipelines):
         if pipeline.model and pipeline.model not in known:
@@ -172,6 +174,19 @@ def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
         uses_mqtt = pipeline.source.kind == "mqtt" or any(sink.kind == "mqtt" for sink in pipeline.sinks)
         if uses_mqtt and not config.mqtt.host:
             problems.append(Problem("mqtt.host", f"is missing, but pipeline {pipeline.name!r} uses mqtt"))
+
+
+def _one_writer_per_file(pipelines: Sequence[PipelineConfig], problems: list[Problem]) -> None:
+    """Two sinks on one file would rotate and mend it under each other's hands, and lose lines."""
+    seen: set[str] = set()
+    for i, pipeline in enumerate(pipelines):
+        for j, sink in enumerate(pipeline.sinks):
+            path = sink.options.get("path")
+            if sink.kind != "jsonl" or not isinstance(path, str) or not path:
+                continue
+            if normpath(path) in seen:
+                problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is written by another sink already; name another file"))
+            seen.add(normpath(path))
 
 
 def _unique(names: Sequence[str], where: str, problems: list[Problem]) -> None:

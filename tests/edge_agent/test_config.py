@@ -148,3 +148,16 @@ def test_check_says_fine_with_exit_status_0(tmp_path: Path, capsys: pytest.Captu
 def test_a_client_certificate_without_tls_is_no_secret_connection(tmp_path: Path) -> None:
     text = GOOD.replace('host = "127.0.0.1"', 'host = "127.0.0.1"\ntls_cert = "device.pem"')
     assert "tls_ca" in problems(tmp_path, text)["mqtt.tls_cert"]
+
+
+def test_two_sinks_do_not_write_one_file(tmp_path: Path) -> None:
+    sink = '[[pipelines.sinks]]\nkind = "jsonl"\npath = "{}"\n'
+    found = problems(tmp_path, GOOD + sink.format("a/out.jsonl") + sink.format("a/../a/out.jsonl"))
+    assert [where for where in found if where.startswith("pipelines[0].sinks")] == ["pipelines[0].sinks[2].path"]
+    assert "another sink" in found["pipelines[0].sinks[2].path"]
+
+
+def test_a_file_nested_without_end_is_one_problem(tmp_path: Path) -> None:
+    found = problems(tmp_path, "a = " + "[" * 5000)
+    assert len(found) == 1
+    assert "nested" in next(iter(found.values()))
