@@ -13,7 +13,8 @@ from converters.workshop import Proof
 
 WORTH = 1.25
 """A candidate behind another in the board's order must be this many times as fast here to be taken instead: the order knows the board,
-this machine's stopwatch does not."""
+this machine's stopwatch does not. Compared are the ends of the intervals, each against the original in the same rounds, so that a busy
+moment does not decide."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ def choose(tried: Sequence[Tried]) -> tuple[Tried | None, str]:
         return None, "no candidate passed"
     best = passed[0]
     for item in passed[1:]:
-        if item.latency.median_us * WORTH < best.latency.median_us:
+        if item.speed.high * WORTH < best.speed.low:
             best = item
     if len(passed) == 1:
         return best, f"{best.candidate.scheme} is the only candidate that passed"
