@@ -16,6 +16,7 @@ from device_profiles.schema import ProfileError
 from edge_agent import __version__
 from edge_agent.errors import BundleError, EdgeError
 
+_EXTRA = ("numpy", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers")
 EXIT_OK, EXIT_FAILED, EXIT_INPUT, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -26,12 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _interrupted)  # as Ctrl-C: children end, the temporary folder goes
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
+        return status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (EdgeError, ProfileError, OSError) as error:
         return _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        print(f"edge-convert: {error.name} is not installed: pip install 'edge-runtime[convert]'", file=sys.stderr)
+        return EXIT_FAILED
     except MemoryError:
         print("edge-convert: not enough memory for this model and these samples", file=sys.stderr)
         return EXIT_FAILED

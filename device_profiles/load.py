@@ -27,7 +27,7 @@ def load_profile(name: str) -> DeviceProfile:
     known = names()
     if name not in known:
         near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ProfileError(f"unknown device profile {name[:64]!r}{hint} Known profiles: {', '.join(known)}")
     return load_file(_BOARDS / f"{name}.toml")
 

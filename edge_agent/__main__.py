@@ -56,17 +56,18 @@ def _talking(commands: argparse._SubParsersAction[argparse.ArgumentParser], name
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 fine, 1 failed or refused, 2 bad usage or configuration, 4 no agent answers."""
     args = build_parser().parse_args(argv)
     try:
-        return _dispatch(args)
+        status = _dispatch(args)
+        sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
+        return status
     except ConfigError as error:
         for problem in error.problems:
             print(f"edge-agent: {problem}", file=sys.stderr)

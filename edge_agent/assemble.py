@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_agent import birth
 from edge_agent.agent import Agent, Parts
-from edge_agent.board import choose_profile, device_facts
+from edge_agent.board import choose_profile, device_facts, require_runtime
 from edge_agent.clock import Clock, SystemClock, iso_utc
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
@@ -88,9 +88,10 @@ class Places:
 
 
 def assemble(config: AgentConfig) -> Agent:
-    """An agent ready to start. Raises ConfigError for what only the machine can tell (folders, profile)."""
+    """An agent ready to start. Raises ConfigError for what only the machine can tell (folders, profile, runtimes)."""
     clock = SystemClock()
     profile = choose_profile(config.device.profile)
+    require_runtime()
     places = Places(config.device.state_dir)
     places.make()
     _make_runtime_dir(config.device.runtime_dir)

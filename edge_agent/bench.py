@@ -56,12 +56,14 @@ def bench_file(path: Path, *, runs: int = 200, warmup: int = 20, threads: int = 
 
 
 def _bench_bundle(path: Path, runs: int, warmup: int, threads: int, clock: Clock) -> BenchResult:
-    from edge_agent.bundle.golden import load_cases
-    from edge_agent.runtimes.choose import load_runtime, preimport
+    from edge_agent.runtimes.choose import check_requirement, load_runtime, preimport
 
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
         folder = Path(temporary) / "bundle"
         manifest = archive.unpack(path, folder)
+        check_requirement(manifest.runtime)
+        from edge_agent.bundle.golden import load_cases  # needs numpy, which comes with a runtime
+
         cases = [dict(case.inputs) for case in load_cases(manifest, folder)]
         preimport((manifest.runtime.name,))
         return _bench(path, lambda: load_runtime(manifest, folder, threads=threads), cases or None, runs, warmup, threads, clock)

@@ -19,6 +19,12 @@ def choose_profile(name: str) -> DeviceProfile:
         raise ConfigError([Problem("device.profile", str(error))]) from None
 
 
+def require_runtime() -> None:
+    """Raises ConfigError when not one library that runs models is installed: an agent without any can do nothing."""
+    if not installed():
+        raise ConfigError([Problem("models", "no runtime is installed: pip install 'edge-runtime[onnx]' or 'edge-runtime[tflite]'")])
+
+
 def device_facts(profile: DeviceProfile) -> DeviceFacts:
     """What a bundle's demands are compared with on this machine, taken as a board of ``profile``."""
     return DeviceFacts(profile.name, profile.arch, detect().ram_mib, __version__, installed())

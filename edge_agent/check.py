@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from edge_agent.board import choose_profile, device_facts
+from edge_agent.board import choose_profile, device_facts, require_runtime
 from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
@@ -25,7 +25,7 @@ def check_config(path: Path, *, as_json: bool) -> int:
         print(json.dumps({"ok": not problems, "problems": [{"where": p.where, "what": p.what} for p in problems]}))
     elif problems:
         for problem in problems:
-            print(f"{path}: {problem}")
+            print(problem if problem.where == str(path) else f"{path}: {problem}")
         print(f"{path}: {len(problems)} problem{'s' if len(problems) != 1 else ''}")
     else:
         print(f"{path}: fine (models: {len(config.models)}, pipelines: {len(config.pipelines)})")
@@ -38,6 +38,10 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
     facts: DeviceFacts | None = None
     try:
         facts = device_facts(choose_profile(config.device.profile))
+    except ConfigError as error:
+        problems.extend(error.problems)
+    try:
+        require_runtime()
     except ConfigError as error:
         problems.extend(error.problems)
     files = {

@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 fine, 1 failed, refused or silent on any device, 2 bad usage."""
     args = build_parser().parse_args(argv)
     try:
-        return _dispatch(args)
+        status = _dispatch(args)
+        sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
+        return status
     except UsageError as error:
         return _complain(error, EXIT_USAGE)
     except EdgeError as error:
