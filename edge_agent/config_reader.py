@@ -27,6 +27,9 @@ from edge_agent.sinks.options import check_sink
 from edge_agent.sources.options import check_source
 from edge_agent.toml_section import Section
 
+_OWN = (("store",), ("update",), ("outbox.sqlite",), ("outbox.sqlite-wal",), ("outbox.sqlite-shm",), ("commands.json",), ())
+"""What the agent keeps below its state folder (``assemble.Places``), and the folder itself."""
+
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> AgentConfig:
     """The configuration in ``tree``. Raises :class:`ConfigError` carrying every problem found."""
@@ -165,7 +168,7 @@ def _kind(s: Section, check: Any) -> tuple[str, dict[str, Any]]:
 def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
     _unique([m.name for m in config.models], "models", problems)
     _unique([p.name for p in config.pipelines], "pipelines", problems)
-    _one_writer_per_file(config.pipelines, problems)
+    _one_writer_per_file(config.pipelines, config.device.state_dir, problems)
     known = {m.name for m in config.models}
     for i, pipeline in enumerate(config.pipelines):
         if pipeline.model and pipeline.model not in known:
@@ -176,14 +179,16 @@ def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
             problems.append(Problem("mqtt.host", f"is missing, but pipeline {pipeline.name!r} uses mqtt"))
 
 
-def _one_writer_per_file(pipelines: Sequence[PipelineConfig], problems: list[Problem]) -> None:
-    """Two sinks on one file would rotate and mend it under each other's hands, and lose lines."""
+def _one_writer_per_file(pipelines: Sequence[PipelineConfig], state_dir: Path, problems: list[Problem]) -> None:
+    """Two sinks on one file would rotate and mend it under each other's hands, and lose lines; the agent's own files are not theirs."""
     seen: set[str] = set()
     for i, pipeline in enumerate(pipelines):
         for j, sink in enumerate(pipeline.sinks):
             path = sink.options.get("path")
             if sink.kind != "jsonl" or not isinstance(path, str) or not path:
                 continue
+            if Path(normpath(path)).is_relative_to(state_dir) and Path(normpath(path)).relative_to(state_dir).parts[:1] in _OWN:
+                problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is the agent's own; name another file"))
             if normpath(path) in seen:
                 problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is written by another sink already; name another file"))
             seen.add(normpath(path))

@@ -85,11 +85,17 @@ def test_every_problem_is_named_by_key_at_once(tmp_path: Path) -> None:
         ("[mqtt]", "[telemetry]\ninterval_s = 0\n[mqtt]", "telemetry.interval_s"),
         ("[mqtt]", "[engine]\ndeadline_ms = -1\n[mqtt]", "engine.deadline_ms"),
         ("[device]", "[devise]", "device"),
+        ('path = "out.jsonl"', 'path = "state/commands.json"', "pipelines[0].sinks[0].path"),
+        ('path = "out.jsonl"', 'path = "state/../state/store/x.jsonl"', "pipelines[0].sinks[0].path"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, old: str, new: str, where: str) -> None:
     assert old in GOOD
     assert where in problems(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_predictions_may_lie_beside_the_agents_own_files(tmp_path: Path) -> None:
+    load_config(written(tmp_path, GOOD.replace('path = "out.jsonl"', 'path = "state/out.jsonl"')))
 
 
 def test_a_pipeline_with_mqtt_needs_a_broker(tmp_path: Path) -> None:
