@@ -40,9 +40,11 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: on Debian, apt install python3-venv"; exit 1; }
 
 $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV): half a minute to a few, once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV): half a minute to a few, once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS),test]'
 	@touch $@ $(VENV)/.demo

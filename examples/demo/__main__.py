@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from pathlib import Path
 from examples.demo.devices import DIGITS, PROFILES, RATE_HZ, Device, against_original, build_digits
 from examples.demo.processes import Household, StepFailed, free_port, run_live, run_tool, start_broker, start_repository
 from examples.demo.sabotage import swap_labels_in_model
+
+WIDTH = 110
+"""Characters in a line of the closing table."""
 
 
 @dataclass(slots=True)
@@ -147,22 +151,26 @@ def finish(story: Story) -> None:
         raise StepFailed(f"processes left running: {', '.join(left)}")
     for device in story.devices:
         ledger = ledgers[device.name]
+        right = 100 * ledger.correct / max(1, ledger.labelled)
         story.note(
             f"{device.name} in all",
-            f"{ledger.answered} samples answered, {ledger.missing} lost; accuracy {100 * ledger.correct / max(1, ledger.labelled):.1f} %",
+            f"{ledger.answered} samples answered, {ledger.missing} lost; {right:.1f} % right, training images included",
         )
     story.note("processes left running", "none")
 
 
 def table(story: Story) -> None:
     width = max(len(what) for what, _ in story.rows)
-    print(f"\n{'Summary':{width}}\n{'-' * (width + 60)}")
+    rule = "-" * WIDTH
+    print(f"\nSummary\n{rule}")
     for what, result in story.rows:
-        print(f"{what:{width}}  {result}")
-    print(f"{'-' * (width + 60)}\n{'time':{width}}  {time.monotonic() - story.began_s:.0f} s")
+        first, *others = textwrap.wrap(result, WIDTH - width - 2)
+        print("\n".join([f"{what:{width}}  {first}", *(" " * (width + 2) + line for line in others)]))
+    print(f"{rule}\n{'time':{width}}  {time.monotonic() - story.began_s:.0f} s")
     places = {"reports": "bundles/*.report.html", "bundles": "bundles/", "logs": "logs/", "devices": "press-*/"}
+    here = Path.cwd()
     for what, place in places.items():
-        print(f"{what:{width}}  {os.path.relpath(story.out)}/{place}")
+        print(f"{what:{width}}  {story.out.relative_to(here) if story.out.is_relative_to(here) else story.out}/{place}")
 
 
 def _end_like_interrupt(*_: object) -> None:
@@ -176,7 +184,7 @@ def main() -> int:
     parser.add_argument("--watch-seconds", type=int, default=8, help="how long step 3 shows telemetry")
     args = parser.parse_args()
     out = args.out.resolve()
-    if out.exists() and not (out / ".edge-demo").exists() and any(out.iterdir()):
+    if out.exists() and not (out / ".edge-demo").exists() and (not out.is_dir() or any(out.iterdir())):
         print(f"demo: {out} is not a folder of this demonstration; it is left alone. Choose another --out", file=sys.stderr)
         return 2
     shutil.rmtree(out, ignore_errors=True)
@@ -201,6 +209,8 @@ def main() -> int:
         print("\ninterrupted", file=sys.stderr)
         return 130
     finally:
+        for word in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(word, signal.SIG_IGN)  # whoever asks twice must not get processes left behind
         story.household.end_all()
     table(story)
     return 0

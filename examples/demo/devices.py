@@ -157,5 +157,5 @@ def against_original(report: dict[str, Any]) -> str:
     return (
         f"{report['chosen']}: accuracy {100 * chosen['accuracy']:.2f} % (float {100 * chosen['original_accuracy']:.2f} %), "
         f"size {chosen['bytes'] / 1e3:.1f} kB ({source['bytes'] / chosen['bytes']:.1f} times smaller), "
-        f"latency {chosen['latency_us']['median_us']:.1f} us ({1 / chosen['latency_ratio']['median']:.1f} times as fast)"
+        f"latency {chosen['latency_us']['median_us']:.1f} us ({1 / chosen['latency_ratio']['median']:.1f} times as fast on this machine)"
     )

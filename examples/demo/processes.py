@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -78,7 +80,7 @@ def run_tool(name: str, *arguments: str | Path, show: bool = True, expect: int =
     """Run one of our commands to its end and return what it printed; :class:`StepFailed` on another exit status than ``expect``."""
     command = [str(BIN / name), *map(str, arguments)]
     if show:
-        print("  $ " + " ".join([name, *(_short(a) for a in map(str, arguments))]), flush=True)
+        _show(name, arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != expect:
         raise StepFailed(f"{name} {arguments[0]} ended with status {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -87,15 +89,18 @@ def run_tool(name: str, *arguments: str | Path, show: bool = True, expect: int =
 
 def run_live(name: str, *arguments: str | Path, expect: int = 0, timeout_s: float = 120) -> None:
     """Like :func:`run_tool`, with what the command prints shown as it comes."""
-    print("  $ " + " ".join([name, *(_short(a) for a in map(str, arguments))]), flush=True)
+    _show(name, arguments)
     done = subprocess.run([str(BIN / name), *map(str, arguments)], timeout=timeout_s, check=False)
     if done.returncode != expect:
         raise StepFailed(f"{name} {arguments[0]} ended with status {done.returncode} instead of {expect}")
 
 
-def _short(argument: str) -> str:
+def _show(name: str, arguments: Sequence[str | Path]) -> None:
+    """Print a command so that it can be copied: paths from here, long ones over several lines."""
     here = str(Path.cwd()) + os.sep
-    return argument.removeprefix(here)
+    words = shlex.join([name, *(str(a).removeprefix(here) for a in arguments)])
+    lines = textwrap.wrap(words, 100, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)
+    print("  $ " + " \\\n".join(lines), flush=True)
 
 
 def free_port() -> int:
