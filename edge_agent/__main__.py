@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     rollback = _talking(commands, "rollback", "go back to the version before")
     rollback.add_argument("model", metavar="NAME")
 
+    _talking(commands, "cancel", "take back the update that is under way; the version before serves")
+
     bench = _talking(commands, "bench", "time a model: start, p50/p95/p99, memory (a file needs no running agent)")
     bench.add_argument(
         "model", nargs="+", metavar="NAME_OR_FILE", help="a model of the running agent, or a .onnx, .tflite or .edgemodel file"

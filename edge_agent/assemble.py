@@ -191,6 +191,7 @@ def assemble(config: AgentConfig) -> Agent:
             "models": orders.call_models,
             "install": orders.call_install,
             "rollback": orders.call_rollback,
+            "cancel": orders.call_cancel,
         }
     )
     agent = Agent(parts)

@@ -88,6 +88,15 @@ def rollback(args: argparse.Namespace) -> int:
     return _carry_out(args, {"call": "rollback", "model": args.model})
 
 
+def cancel(args: argparse.Namespace) -> int:
+    result = call_agent(find_socket(args), {"call": "cancel"})
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        print(f"cancelled: {result['model']}@{result['version']}")
+    return 0
+
+
 def _carry_out(args: argparse.Namespace, request: Mapping[str, Any], attach: Path | None = None) -> int:
     def tell(progress: Mapping[str, Any]) -> None:
         if not args.json:
@@ -144,5 +153,6 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "models": show_models,
     "install": install,
     "rollback": rollback,
+    "cancel": cancel,
     "bench": bench,
 }

@@ -94,6 +94,12 @@ class Orders:
         command = self._rollback_command(f"local-{uuid.uuid4().hex[:12]}", _word(request, "model"))
         return self._carry_out(command, progress)
 
+    def call_cancel(self, request: Mapping[str, Any], fd: int | None, progress: Progress) -> Any:
+        command = self._p.updater.under_way()
+        if command is None or not self._p.updater.cancel(command.command_id):
+            raise CommandError("there is no update under way that could be taken back")
+        return {"id": command.command_id, "model": command.model, "version": command.version}
+
     def models(self) -> list[dict[str, Any]]:
         """Every configured or installed model: what serves, what it would go back to."""
         p = self._p

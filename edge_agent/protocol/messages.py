@@ -117,6 +117,7 @@ class BoardMetrics:
     temperature_c: float | None = None
     throttled: bool | None = None
     throttle_reasons: tuple[str, ...] = ()
+    power_mode: str | None = None
     disk_free_mib: float | None = None
     disk_total_mib: float | None = None
     uptime_s: float | None = None

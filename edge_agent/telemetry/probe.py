@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, monotonic_s
 from edge_agent.protocol.messages import BoardMetrics, ProcessMetrics
 from firmware_hooks.base import BoardReader
 
 MIB = 1 << 20
+POWER_MODE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Probe:
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
         self._cpu: tuple[int, int] | None = None
         self._before: dict[int, _Ticks] = {}
+        self._mode: str | None = None
+        self._mode_s: float | None = None
 
     def board(self, state_dir: Path) -> BoardMetrics:
         """The whole board; ``state_dir`` says which file system's space is meant."""
@@ -51,6 +54,7 @@ class Probe:
             temperature_c=self._reader.temperature_c(),
             throttled=None if reasons is None else bool(reasons),
             throttle_reasons=reasons or (),
+            power_mode=self._power_mode(),
             disk_free_mib=free_mib,
             disk_total_mib=total_mib,
             uptime_s=self._uptime_s(),
@@ -71,6 +75,13 @@ class Probe:
         return tuple(found)
 
     # The board
+
+    def _power_mode(self) -> str | None:
+        """Asked of the board once a minute: where it takes a vendor's program, that costs more than all the rest."""
+        now_s = monotonic_s(self._clock)
+        if self._mode_s is None or now_s - self._mode_s >= POWER_MODE_S:
+            self._mode, self._mode_s = self._reader.power_mode(), now_s
+        return self._mode
 
     def _cpu_percent(self) -> float | None:
         """Busy share of all cores since the previous call, from the first line of ``stat``: neither idle nor waiting for the disk."""

@@ -193,3 +193,18 @@ def test_a_bundle_taken_in_before_a_kill_is_installed_and_then_removed(household
     household.start_agent()
     wait_for(lambda: household.status()["update"]["result"] == "reported done", 20, "the end of probation")
     assert not list(uploads.iterdir())
+
+
+def test_an_update_on_probation_can_be_cancelled(household: Household, tmp_path: Path) -> None:
+    household.write_config(bundle=tiny_bundle(tmp_path / "1.edgemodel", version="1").path, repository=False, watch_s=600)
+    household.start_agent()
+    assert "no update under way" in tool("edge-agent", "cancel", "--config", household.config, expect=1).stderr
+    second = tiny_bundle(tmp_path / "2.edgemodel", version="2", seed=2)
+    waiting = household.start("install", BIN / "edge-agent", "install", second.path, "--config", household.config)
+    wait_for(lambda: household.status()["update"]["state"] == "WATCHING", 20, "probation begins")
+    household.wait_answers()
+    tool("edge-agent", "cancel", "--config", household.config)
+    assert waiting.wait(timeout=20) == 1
+    assert household.model()["version"] == "1"
+    household.wait_answers()
+    household.assert_nothing_lost()

@@ -22,6 +22,7 @@ class Board:
     def __init__(self, reasons: tuple[str, ...] | None = (), temperature_c: float | None = 48.3) -> None:
         self._reasons = reasons
         self._temperature_c = temperature_c
+        self.mode_asked = 0
 
     def temperature_c(self) -> float | None:
         return self._temperature_c
@@ -30,7 +31,8 @@ class Board:
         return self._reasons
 
     def power_mode(self) -> str | None:
-        return None
+        self.mode_asked += 1
+        return "15W"
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -69,6 +71,15 @@ def test_a_recorded_board_is_read(tmp_path: Path) -> None:
     assert (second.temperature_c, second.throttled, second.throttle_reasons) == (48.3, True, ("under-voltage",))
     assert second.uptime_s == 12345.67
     assert second.disk_total_mib is not None
+
+
+def test_the_power_mode_is_asked_for_once_a_minute(tmp_path: Path) -> None:
+    clock, board = ManualClock(), Board()
+    probe = Probe(board=board, clock=clock, proc_root=tmp_path)
+    for _ in range(7):
+        assert probe.board(tmp_path).power_mode == "15W"
+        clock.advance_s(10)
+    assert board.mode_asked == 2
 
 
 def test_a_board_without_any_of_it_gives_nones_and_no_error(tmp_path: Path) -> None:
