@@ -185,7 +185,10 @@ def main() -> int:
     args = parser.parse_args()
     out = args.out.resolve()
     if out.exists() and not (out / ".edge-demo").exists() and (not out.is_dir() or any(out.iterdir())):
-        print(f"demo: {out} is not a folder of this demonstration; it is left alone. Choose another --out", file=sys.stderr)
+        print(
+            f"demo: {out} is not a folder of this demonstration; it is left alone. Move it away, or: python -m examples.demo --out FOLDER",
+            file=sys.stderr,
+        )
         return 2
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
