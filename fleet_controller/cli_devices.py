@@ -15,13 +15,14 @@ from typing import Any
 
 from edge_agent.clock import SystemClock, monotonic_s
 from edge_agent.errors import EdgeError
+from edge_agent.protocol.messages import FINAL_STATUSES
 from edge_agent.protocol.topics import valid_word
 from fleet_controller.broker_options import add_broker_options, broker_address, parse_model, parse_version, seconds
 from fleet_controller.dispatch import Dispatcher, make_command
 from fleet_controller.errors import UsageError
 from fleet_controller.inventory import Device
 from fleet_controller.rollout import Rollout, Target
-from fleet_controller.rollout_report import past_row, past_table, print_end, print_left
+from fleet_controller.rollout_report import COLLECT_S, past_row, past_table, print_end, print_left
 from fleet_controller.selector import parse_selector, select
 from fleet_controller.session import FleetSession
 from fleet_controller.store import FleetStore, default_state_dir
@@ -53,7 +54,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
     rollouts = _parser(commands, "rollouts", "what was ordered before, and what became of it")
     rollouts.add_argument("id", nargs="?", metavar="ID", help="show this one, device by device")
-    rollouts.add_argument("--collect", type=seconds, metavar="N", help="listen N seconds for results that are still out first")
+    rollouts.add_argument("--collect", type=seconds, metavar="N", help="listen first, at most N seconds, for results that are still out")
 
 
 def _parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
@@ -125,10 +126,11 @@ def watch(args: argparse.Namespace) -> int:
 
 def show_rollouts(args: argparse.Namespace) -> int:
     if args.collect:
-        with _session(args) as (session, _):
+        with _session(args) as (session, store):
             end_s = monotonic_s(SystemClock()) + args.collect
-            while monotonic_s(SystemClock()) < end_s:
+            while monotonic_s(SystemClock()) < end_s and not _all_in(store, args.id):
                 session.next(0.2)
+            session.flush()  # what was heard last is acknowledged too
     store = FleetStore(args.state or default_state_dir(), SystemClock())
     try:
         past = store.rollouts(rollout=args.id)
@@ -143,6 +145,12 @@ def show_rollouts(args: argparse.Namespace) -> int:
     else:
         print(table(("id", "started", "order", "to", "results"), [past_row(rollout) for rollout in past], wide_last=True))
     return 0
+
+
+def _all_in(store: FleetStore, rollout: str | None) -> bool:
+    """Whether every device's final result of ``rollout`` is known; never for all rollouts together."""
+    past = store.rollouts(rollout=rollout) if rollout else ()
+    return bool(past) and all(outcome.phase in FINAL_STATUSES for outcome in past[0].outcomes)
 
 
 def _carry_out(args: argparse.Namespace, kind: str, order: Mapping[str, Any]) -> int:
@@ -162,7 +170,9 @@ def _carry_out(args: argparse.Namespace, kind: str, order: Mapping[str, Any]) ->
         try:
             dispatcher.wait(rollout, args.timeout)
         except KeyboardInterrupt:
-            print(f"edge-fleet: left; the order stands. Look again: edge-fleet rollouts {command.id} --collect 5", file=sys.stderr)
+            print(
+                f"edge-fleet: left; the order stands. Look again: edge-fleet rollouts {command.id} --collect {COLLECT_S}", file=sys.stderr
+            )
             raise
     print_end(rollout, as_json=args.json)
     return 0 if rollout.succeeded else 1

@@ -9,6 +9,9 @@ from fleet_controller.rollout import Rollout, Target
 from fleet_controller.store import PastRollout
 from fleet_controller.table import table
 
+COLLECT_S = 40
+"""Long enough to hear every device that is connected: they repeat a final result about every 30 s."""
+
 HEAD = ("device", "from", "to", "result", "seconds", "reason")
 
 
@@ -63,7 +66,7 @@ def print_left(rollout: Rollout, *, as_json: bool) -> None:
         print(json.dumps(_end_tree(rollout), indent=2))
         return
     counts = ", ".join(f"{count} {phase}" for phase, count in rollout.counts().items())
-    print(f"{rollout.command.id}: {counts}; look later: edge-fleet rollouts {rollout.command.id} --collect 5")
+    print(f"{rollout.command.id}: {counts}; look later: edge-fleet rollouts {rollout.command.id} --collect {COLLECT_S}")
 
 
 def past_row(rollout: PastRollout) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def test_no_wait_leaves_the_results_for_later(device: Make, fleet: Fleet, capsys
     wait_for(lambda: one.commands, 5, "the order arrives")
     one._answer = refuse
     one.result(one.commands[0], "refused", reason="too hot")
-    end = later(lambda: fleet("rollouts", "order-7", "--collect", "1.5", "--json"))
+    end = later(lambda: fleet("rollouts", "order-7", "--collect", "100", "--json"))
 
     def told_again() -> bool:
         one.repeat("order-7")
