@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed on the way, 2 wrong input or usage, 3 refused by the gate."""
     options = _parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupted)  # as Ctrl-C: children end, the temporary folder goes
+        for word in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(word) is signal.SIG_DFL:  # not under nohup
+                signal.signal(word, _interrupted)  # as Ctrl-C: children end, the temporary folder goes
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         status = command(options)

@@ -195,7 +195,8 @@ def main() -> int:
     (out / ".edge-demo").touch()
     os.environ["XDG_STATE_HOME"] = str(out / "fleet")  # the history of this fleet is none of the user's
     for word in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(word, _end_like_interrupt)  # whoever ends us must not leave two devices running
+        if signal.getsignal(word) is signal.SIG_DFL:  # not under nohup
+            signal.signal(word, _end_like_interrupt)  # whoever ends us must not leave two devices running
     story = Story(out, Household(out))
     try:
         convert(story)

@@ -334,7 +334,7 @@ def test_a_recipe_reads_back() -> None:
     assert decode(json.loads(json.dumps(encode(recipe, tools={}, samples_sha256="")))) == recipe
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_build_leaves_nothing(number: int, tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "out").mkdir()
