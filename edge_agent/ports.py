@@ -58,7 +58,9 @@ class Outbox(Protocol):
     """The on-disk queue every outgoing MQTT message passes through. ``keep``: 2 results, 1 events, 0 metrics and predictions:
     when the quota is full the oldest of the lowest class go first, and are counted."""
 
-    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False) -> None: ...
+    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False, wait: bool = True) -> None:
+        """Without ``wait`` it returns before the message is on disk, however slow the card is."""
+        ...
 
     def queued(self) -> int: ...
 

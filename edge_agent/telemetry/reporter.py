@@ -118,7 +118,7 @@ class Reporter:
             message=event.message[:MESSAGE_CHARS],
             data=data,
         )
-        self._outbox.put(self._topics.events, _encode(message), keep=1)
+        self._outbox.put(self._topics.events, _encode(message), keep=1, wait=False)
 
     def measure(self) -> MetricsMessage:
         """One message about the time since the previous one."""

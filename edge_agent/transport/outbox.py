@@ -75,8 +75,11 @@ class SqliteOutbox:
 
     # For those who send
 
-    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False) -> None:
-        """Queue a message; see the module's first lines for what holds when this returns."""
+    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False, wait: bool = True) -> None:
+        """Queue a message; see the module's first lines for what holds when this returns.
+
+        Without ``wait`` it returns at once and the message is written as soon as the card takes it: for threads that must not stall.
+        """
         with self._changed:
             row = Row(self._next_id, topic, payload, retain, keep)
             self._next_id += 1
@@ -93,7 +96,7 @@ class SqliteOutbox:
         if self._wake is not None:
             self._wake()
         # The writing thread reports its own troubles through here: it must not wait for itself.
-        if keep > 0 and threading.current_thread() is not self._thread:
+        if wait and keep > 0 and threading.current_thread() is not self._thread:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_settled(row.id), PUT_LIMIT_S)
 

@@ -30,7 +30,7 @@ class SentMessages:
         self.sent: list[tuple[str, bytes, int]] = []
         self.waiting = 0
 
-    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False) -> None:
+    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False, wait: bool = True) -> None:
         self.sent.append((topic, payload, keep))
 
     def queued(self) -> int:

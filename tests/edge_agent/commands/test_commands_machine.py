@@ -47,7 +47,7 @@ class DeskMachine(RuleBasedStateMachine):
 
     # The outbox
 
-    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False) -> None:
+    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False, wait: bool = True) -> None:
         if topic == TOPICS.result:
             self.results.append(decode(ResultMessage, payload))
 

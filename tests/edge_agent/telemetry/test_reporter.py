@@ -27,7 +27,7 @@ class SentMessages:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, int]] = []
 
-    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False) -> None:
+    def put(self, topic: str, payload: bytes, *, keep: int = 0, retain: bool = False, wait: bool = True) -> None:
         self.sent.append((topic, payload, keep))
 
     def queued(self) -> int:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -349,3 +350,29 @@ def test_a_message_acknowledged_before_it_could_be_written_does_not_keep_its_sen
 
         threading.Thread(target=send, daemon=True).start()
         assert done.wait(4.0), "a put waited for a write that was not needed any more"
+
+
+def test_a_sender_that_may_not_wait_is_not_held_by_a_card_that_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled, released = threading.Event(), threading.Event()
+    write = OutboxFile.write
+
+    def stall(self: OutboxFile, *args: Any, **kwargs: Any) -> int:
+        stalled.set()
+        assert released.wait(30)
+        return write(self, *args, **kwargs)
+
+    monkeypatch.setattr(OutboxFile, "write", stall)
+    with opened(tmp_path / "o.db") as outbox:
+        done = threading.Event()
+
+        def send() -> None:
+            outbox.put("t", b"1", keep=1, wait=False)
+            stalled.wait(5)
+            outbox.put("t", b"2", keep=1, wait=False)
+            done.set()
+
+        threading.Thread(target=send, daemon=True).start()
+        assert done.wait(8), "it waited for the card"
+        assert stalled.is_set()
+        released.set()
+        wait_for(lambda: len(on_disk(tmp_path / "o.db")) == 2, what="both are written")
