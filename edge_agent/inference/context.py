@@ -13,6 +13,9 @@ from edge_agent.inference.loop import Loop
 from edge_agent.inference.zygote_client import Tell, ZygoteClient
 from edge_agent.values import Prediction
 
+AGAIN_S = 1.0
+"""Until the next try when a process cannot be started for want of descriptors or memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

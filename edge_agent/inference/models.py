@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_agent.clock import monotonic_s
-from edge_agent.inference.context import Context, ModelVersion
+from edge_agent.inference.context import AGAIN_S, Context, ModelVersion
 from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.memory import rss_mib
 from edge_agent.inference.workers import Worker
@@ -152,6 +152,10 @@ class ModelService:
             self._context.on_crash_loop(self.name, worker.version.digest)
 
     def _restart(self, dead: Worker) -> None:
-        if self.worker is dead and not self._stopping:
-            self.restarts += 1
+        if self.worker is not dead or self._stopping:
+            return
+        try:
             self.worker = self.start(dead.version)
+            self.restarts += 1
+        except OSError:  # no descriptor or no memory just now: that must not end the serving for good
+            self._context.loop.later(AGAIN_S, lambda: self._restart(dead))

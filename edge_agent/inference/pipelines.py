@@ -13,7 +13,7 @@ from edge_agent.bundle.manifest import to_json
 from edge_agent.clock import monotonic_s
 from edge_agent.config import PipelineConfig
 from edge_agent.errors import ConfigError, EdgeError, Problem
-from edge_agent.inference.context import Context
+from edge_agent.inference.context import AGAIN_S, Context
 from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.doorbell import create_link
 from edge_agent.inference.layout import layout_for
@@ -211,11 +211,16 @@ class PipelineHandle:
             self._context.loop.later(delay_s, self._restart)
 
     def _restart(self) -> None:
-        if not self._stopping:
-            self._restarts += 1
-            self.told = PipelineTold()
+        if self._stopping:
+            return
+        try:
             self.child = self._spawn()
-            self._on_change(self)
+        except OSError:  # no descriptor or no memory just now: that must not end the pipeline for good
+            self._context.loop.later(AGAIN_S, self._restart)
+            return
+        self._restarts += 1
+        self.told = PipelineTold()
+        self._on_change(self)
 
 
 def _resolve(future: Future[None]) -> None:

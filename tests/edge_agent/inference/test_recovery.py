@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from waiting import wait_for
 from benchmarks.tiny_model import make_bundle, poisonable_graph
 from edge_agent.config import EngineConfig, PipelineConfig, SourceConfig
 from edge_agent.errors import EdgeError
+from edge_agent.inference import zygote_client
 
 
 def open_fds() -> int:
@@ -152,3 +154,22 @@ def test_a_worker_may_not_take_more_memory_than_it_is_given(make_rig: Callable[.
     rig = make_rig(EngineConfig(memory_limit_mib=1, crash_limit=1), serve=False)
     with pytest.raises(EdgeError, match=r"tiny@1\.0\.0"):
         rig.engine.serve("tiny")
+
+
+@pytest.mark.parametrize("role", ["worker", "pipeline"])
+def test_a_process_that_cannot_be_started_just_now_is_tried_again(rig: Rig, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    rig.replay(100, rate_hz=100, loop=True)
+    rig.wait_windows(5)
+    real, refused = zygote_client.pair, []
+
+    def once_without_descriptors() -> object:
+        if not refused:
+            refused.append(1)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real()
+
+    monkeypatch.setattr(zygote_client, "pair", once_without_descriptors)
+    killed = rig.kill(role)
+    wait_for(lambda: refused and rig.pids(role) and rig.pids(role) != [killed], what=f"another {role}")
+    windows = rig.status().counters.windows
+    wait_for(lambda: rig.status().counters.windows > windows, what="more answers")
