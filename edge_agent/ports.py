@@ -16,6 +16,11 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def garbage(self) -> int:
+        """Readings that came but could not be understood."""
+        ...
+
     def open(self) -> None:
         """Connect. Raises :class:`~edge_agent.errors.SourceError`; called again after an error, so it must be repeatable."""
         ...

@@ -16,7 +16,7 @@ from fleet_controller.selector import Selector
 from fleet_controller.session import FleetSession
 from fleet_controller.table import clean, number, table
 
-HEAD = ("device", "state", "model", "update", "Hz", "p50 ms", "p95 ms", "p99 ms", "cpu %", "PSS MiB", "temp C", "queued", "seen")
+HEAD = ("device", "state", "model", "update", "Hz", "p50 ms", "p95 ms", "p99 ms", "board cpu %", "PSS MiB", "temp C", "queued", "seen")
 _REDRAW_S = 0.5
 _STAGE = "total"
 

@@ -44,6 +44,7 @@ class Intake:
         self._stopping = threading.Event()
         self._produced = 0
         self._dropped = 0
+        self._garbage_told = 1
         self.ended = False
         self.last_error = ""
         self.bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -80,6 +81,8 @@ class Intake:
                         self._tell("source_back", "info", f"source {self._source.name} is back")
                     if sample is not None:
                         self._put(sample)
+                    if self._source.garbage >= self._garbage_told:
+                        self._tell_garbage()
             except SourceEnded:
                 self.ended = True
                 break
@@ -92,6 +95,14 @@ class Intake:
                 self._stopping.wait(pause_s(failures, self._jitter()))
         self._source.close()
         os.eventfd_write(self.bell_fd, 1)
+
+    def _tell_garbage(self) -> None:
+        """At the first one and at every tenfold: a sensor that speaks another format must not look like an idle one."""
+        count = self._source.garbage
+        while self._garbage_told <= count:
+            self._garbage_told *= 10
+        what = f"source {self._source.name}: {count} readings so far could not be understood; check its framing and fields"
+        self._tell("source_garbage", "warning", what)
 
     def _put(self, sample: Sample) -> None:
         now_ns = self._clock.monotonic_ns()

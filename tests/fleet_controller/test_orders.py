@@ -222,7 +222,7 @@ def test_watch_once_shows_what_each_device_measures(device: Make, fleet: Fleet, 
     assert end() == 0
     head, first, second = shown.splitlines()
     assert head.split()[:4] == ["device", "state", "model", "update"]
-    assert "digits@1.0.0  IDLE    99.5    0.40    0.90    1.50   17.5     42.5    51.2       3" in first
+    assert "digits@1.0.0  IDLE    99.5    0.40    0.90    1.50         17.5     42.5    51.2       3" in first
     assert second.split()[0] == "press-2"
 
 
@@ -245,7 +245,7 @@ def test_watch_prints_a_line_for_each_message(device: Make, fleet: Fleet, capsys
     line = next(text for text in out if text.startswith("press-1  online") and "Hz" in text)
     assert line == (
         "press-1  online  digits@1.0.0  update IDLE  Hz 99.5  p50 ms 0.40  p95 ms 0.90  p99 ms 1.50  "
-        "cpu % 17.5  PSS MiB 42.5  temp C 51.2  queued 3"
+        "board cpu % 17.5  PSS MiB 42.5  temp C 51.2  queued 3"
     )
     messages = [json.loads(text) for text in out if text.startswith("{")]
     assert {m["kind"] for m in messages} == {"metrics"} and messages[0]["pipelines"][0]["rate_hz"] == 99.5

@@ -24,6 +24,7 @@ class Script:
     def __init__(self, *acts: Exception | None) -> None:
         self._acts = list(acts)
         self._given = 0
+        self.garbage = 0
         self.opened = 0
         self.closed = 0
 
@@ -66,6 +67,23 @@ def test_a_full_queue_drops_the_oldest_and_counts_it() -> None:
     assert (counts.produced, counts.dropped, counts.waiting) == (10, 6, 4)
     taken = intake.take()
     assert taken is not None and taken[0].seq == 6
+
+
+class Noise(Script):
+    """A source that gives a sample and, with it, some readings that are none."""
+
+    def read(self, timeout_s: float) -> Sample | None:
+        self.garbage += 7
+        return super().read(timeout_s)
+
+
+def test_readings_that_cannot_be_understood_are_told_at_the_first_and_at_every_tenfold() -> None:
+    source = Noise(*[None] * 20)
+    intake, told = intake_of(source)
+    intake.start()
+    wait_for(lambda: intake.ended)
+    assert [kind for kind, _, _ in told] == ["source_garbage"] * 3
+    assert [text.split(": ")[1].split()[0] for _, _, text in told] == ["7", "14", "105"]
 
 
 def test_a_source_that_fails_is_opened_again_and_told_once_each_way() -> None:
