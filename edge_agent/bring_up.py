@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from edge_agent.config import ModelConfig
 from edge_agent.errors import EdgeError, StoreError
-from edge_agent.factory import install_factory_model
+from edge_agent.factory import Say, install_factory_model
 from edge_agent.inference.engine import Engine
 from edge_agent.update.compatibility import DeviceFacts
 from edge_agent.update.machine import UpdateRecord
 from edge_agent.update.store import FileStore
-
-Say = Callable[..., Any]
-"""``say(kind, level, message, **data)``: an event of the agent."""
 
 
 def bring_up(model: ModelConfig, store: FileStore, engine: Engine, facts: DeviceFacts, say: Say) -> None:

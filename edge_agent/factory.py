@@ -12,6 +12,7 @@ from edge_agent.update.compatibility import DeviceFacts, unfit
 from edge_agent.update.store import FileStore
 
 Say = Callable[..., Any]
+"""``say(kind, level, message, **data)``: an event of the agent."""
 
 
 def install_factory_models(models: Sequence[ModelConfig], store: FileStore, facts: DeviceFacts, say: Say) -> None:

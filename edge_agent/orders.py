@@ -17,6 +17,7 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.agent import Parts
+from edge_agent.bundle.archive import read_manifest
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.errors import CommandError, EdgeError, StoreFull
 from edge_agent.protocol.messages import CommandMessage
@@ -84,7 +85,7 @@ class Orders:
         try:
             folder.mkdir()
             _copy_in(fd, upload, self._p.config.updates.max_bundle_mib << 20)
-            manifest = _manifest_of(upload)
+            manifest = read_manifest(upload)
             command = UpdateCommand(f"local-{uuid.uuid4().hex[:12]}", manifest.name, manifest.version, source="file", path=str(upload))
             return self._carry_out(command, progress)
         finally:
@@ -178,12 +179,6 @@ def _wall_ns(rfc3339: str) -> int:
     if not rfc3339:
         return 0
     return int(datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp() * 1e9)
-
-
-def _manifest_of(path: Path) -> Manifest:
-    from edge_agent.bundle.archive import read_manifest
-
-    return read_manifest(path)
 
 
 def _copy_in(fd: int, target: Path, limit_bytes: int) -> None:

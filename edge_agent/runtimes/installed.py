@@ -32,7 +32,7 @@ def tflite_library(version_of: VersionOf = metadata.version) -> tuple[str, str] 
 
 def version_key(version: str) -> tuple[int, ...]:
     """The leading numbers of a version, for comparing: ``1.24.0rc1`` gives (1, 24). Trailing zeros do not count."""
-    leading = re.match(r"[^0-9]*(\d{1,9}(?:\.\d{1,9})*)", version)
+    leading = re.match(r"[^0-9]*([0-9]{1,9}(?:\.[0-9]{1,9})*)", version)
     numbers = [int(part) for part in leading[1].split(".")] if leading else []
     while numbers and numbers[-1] == 0:
         numbers.pop()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.bundle.manifest import Manifest
+from edge_agent.runtimes.installed import version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def unfit(manifest: Manifest, facts: DeviceFacts) -> tuple[str, ...]:
         reasons.append(f"made for {', '.join(needs.arch)} processors; this one is {facts.arch}")
     if facts.ram_mib and needs.ram_mib > facts.ram_mib:
         reasons.append(f"needs {needs.ram_mib} MiB of RAM; this device has {facts.ram_mib}")
-    if needs.agent and numbers(facts.agent_version) < numbers(needs.agent):
+    if needs.agent and version_key(facts.agent_version) < version_key(needs.agent):
         reasons.append(f"needs agent {needs.agent} or newer; this is {facts.agent_version}")
     return (*reasons, *_runtime(manifest, facts))
 
@@ -43,17 +43,8 @@ def _runtime(manifest: Manifest, facts: DeviceFacts) -> tuple[str, ...]:
     installed = facts.runtimes.get(wanted.name, "")
     if not installed:
         return (f"needs the {wanted.name} runtime, which is not installed: pip install 'edge-runtime[{wanted.name}]'",)
-    if wanted.minimum and numbers(installed) < numbers(wanted.minimum):
+    if wanted.minimum and version_key(installed) < version_key(wanted.minimum):
         return (f"needs {wanted.name} {wanted.minimum} or newer; {installed} is installed",)
-    if any(numbers(installed) == numbers(bad) for bad in wanted.excluded):
+    if any(version_key(installed) == version_key(bad) for bad in wanted.excluded):
         return (f"does not work with {wanted.name} {installed}, which is installed",)
     return ()
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """The leading dotted numbers of a version without trailing zeros: 1.21.0 and 1.21 are one, 2.14.0rc1 counts as 2.14."""
-    found = re.match(r"[^0-9]*([0-9]{1,9}(?:\.[0-9]{1,9})*)", version)
-    parts = [int(part) for part in found.group(1).split(".")] if found else []
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)

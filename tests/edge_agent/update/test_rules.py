@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from models import tiny_bundle
 
 from edge_agent.bundle.manifest import Manifest, Requirements, RuntimeRequirement
-from edge_agent.update.compatibility import DeviceFacts, numbers, unfit
+from edge_agent.runtimes.installed import version_key
+from edge_agent.update.compatibility import DeviceFacts, unfit
 from edge_agent.update.health import Baseline, Limits, complaints, rate_hz, too_slow, watched_enough
 from edge_agent.update.machine import State, UpdateCommand, UpdateRecord
 from edge_agent.update.policy import REPORTED, RetryPlan, admit, already_active, pending, retry_delay_s
@@ -151,8 +152,8 @@ def test_the_runtime_must_be_there_and_work(manifest: Manifest, requirement: Run
 
 @given(st.text())
 def test_any_text_is_a_version_of_some_kind(text: str) -> None:
-    assert all(n >= 0 for n in numbers(text))
+    assert all(n >= 0 for n in version_key(text))
 
 
 def test_versions_compare_by_number(tmp_path: Path) -> None:
-    assert numbers("1.21.0") == numbers("1.21") < numbers("v1.100rc1") < numbers("2.14.0+local.3")
+    assert version_key("1.21.0") == version_key("1.21") < version_key("v1.100rc1") < version_key("2.14.0+local.3")
