@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from edge_agent import birth
 from edge_agent.agent import Agent, Parts
@@ -14,12 +12,13 @@ from edge_agent.board import choose_profile, device_facts, require_runtime
 from edge_agent.clock import Clock, SystemClock, iso_utc
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
-from edge_agent.errors import CommandError, ConfigError, Problem
+from edge_agent.errors import CommandError
 from edge_agent.events import EventFan
 from edge_agent.factory import needed_runtimes
 from edge_agent.inference.engine import Engine
 from edge_agent.notify import Notifier
 from edge_agent.orders import Orders
+from edge_agent.places import Places
 from edge_agent.ports import Reporter as Report
 from edge_agent.protocol.codec import encode
 from edge_agent.protocol.predictions import prediction_message
@@ -48,53 +47,16 @@ MIB = 1 << 20
 Publish = Callable[[str, str, Prediction], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where each thing lives under the state folder."""
-
-    root: Path
-
-    @property
-    def store(self) -> Path:
-        return self.root / "store"
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "update" / "journal.json"
-
-    @property
-    def trust(self) -> Path:
-        return self.root / "update" / "trust"
-
-    @property
-    def uploads(self) -> Path:
-        return self.root / "update" / "uploads"
-
-    @property
-    def outbox(self) -> Path:
-        return self.root / "outbox.sqlite"
-
-    @property
-    def commands(self) -> Path:
-        return self.root / "commands.json"
-
-    def make(self) -> None:
-        """Create the folders. Raises ConfigError when the state folder cannot be written."""
-        try:
-            for folder in (self.root, self.store, self.journal.parent, self.trust, self.uploads):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        except OSError as error:
-            raise ConfigError([Problem("device.state_dir", f"{error.filename}: {error.strerror}")]) from None
-
-
 def assemble(config: AgentConfig) -> Agent:
-    """An agent ready to start. Raises ConfigError for what only the machine can tell (folders, profile, runtimes)."""
+    """An agent ready to start, in folders that are there and that it holds alone (``state_lock``).
+
+    Raises ConfigError for what only the machine can tell (state folder, profile, runtimes).
+    """
     clock = SystemClock()
     profile = choose_profile(config.device.profile)
     require_runtime()
     places = Places(config.device.state_dir)
     places.make()
-    _make_runtime_dir(config.device.runtime_dir)
     events = EventFan(logging.getLogger("edge_agent"))
     topics = Topics(config.device.id, config.mqtt.prefix)
     outbox = SqliteOutbox(places.outbox, quota_mib=config.mqtt.outbox_mib, clock=clock, report=events.report)
@@ -197,13 +159,6 @@ def assemble(config: AgentConfig) -> Agent:
     agent = Agent(parts)
     born.append(agent)
     return agent
-
-
-def _make_runtime_dir(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    except OSError as error:
-        raise ConfigError([Problem("device.runtime_dir", f"{folder}: {error.strerror}")]) from None
 
 
 def _publisher(config: AgentConfig, topics: Topics, outbox: SqliteOutbox, clock: Clock, report: Report) -> Publish:

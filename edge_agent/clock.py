@@ -60,3 +60,11 @@ def iso_utc(wall_ns: int) -> str:
     """RFC 3339 text in UTC with milliseconds, e.g. ``2026-11-20T13:00:00.000Z``."""
     moment = datetime.fromtimestamp(wall_ns / 1e9, tz=timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def from_iso_utc(text: str) -> int:
+    """Wall time in nanoseconds of RFC 3339 ``text``. Raises ValueError for anything else, and for a time without its zone."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        raise ValueError(f"{text[:40]!r} does not say which zone it is in")
+    return int(moment.timestamp() * 1e9)

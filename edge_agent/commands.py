@@ -10,10 +10,9 @@ import random
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Protocol
 
-from edge_agent.clock import Clock, iso_utc, monotonic_s
+from edge_agent.clock import Clock, from_iso_utc, iso_utc, monotonic_s
 from edge_agent.errors import CommandError, EdgeError, StoreError
 from edge_agent.ports import Outbox
 from edge_agent.protocol.codec import decode, encode, load_object
@@ -213,13 +212,11 @@ class CommandDesk:
         if not expires:
             return False
         try:
-            limit = datetime.fromisoformat(expires.replace("Z", "+00:00"))
+            limit_ns = from_iso_utc(expires)
         except ValueError:
-            limit = None
-        if limit is None or limit.tzinfo is None:
-            raise CommandError(f"expires: {expires[:40]!r} is not a time such as 2026-11-20T13:00:00Z")
+            raise CommandError(f"expires: {expires[:40]!r} is not a time such as 2026-11-20T13:00:00Z") from None
         now_ns = self._clock.wall_ns()
-        return now_ns >= SANE_WALL_NS and limit.timestamp() * 1e9 < now_ns
+        return now_ns >= SANE_WALL_NS and limit_ns < now_ns
 
     # Memory; the lock is held
 

@@ -23,12 +23,10 @@ from edge_agent.config import (
     UpdatesConfig,
 )
 from edge_agent.errors import ConfigError, Problem
+from edge_agent.places import Places
 from edge_agent.sinks.options import check_sink
 from edge_agent.sources.options import check_source
 from edge_agent.toml_section import Section
-
-_OWN = (("store",), ("update",), ("outbox.sqlite",), ("outbox.sqlite-wal",), ("outbox.sqlite-shm",), ("commands.json",), ())
-"""What the agent keeps below its state folder (``assemble.Places``), and the folder itself."""
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> AgentConfig:
@@ -187,7 +185,7 @@ def _one_writer_per_file(pipelines: Sequence[PipelineConfig], state_dir: Path, p
             path = sink.options.get("path")
             if sink.kind != "jsonl" or not isinstance(path, str) or not path:
                 continue
-            if Path(normpath(path)).is_relative_to(state_dir) and Path(normpath(path)).relative_to(state_dir).parts[:1] in _OWN:
+            if Places(state_dir).own(Path(normpath(path))):
                 problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is the agent's own; name another file"))
             if normpath(path) in seen:
                 problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is written by another sink already; name another file"))

@@ -11,7 +11,6 @@ import queue
 import shutil
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from edge_agent import __version__
 from edge_agent.agent import Parts
 from edge_agent.bundle.archive import read_manifest
 from edge_agent.bundle.manifest import Manifest
+from edge_agent.clock import from_iso_utc
 from edge_agent.errors import CommandError, EdgeError, StoreFull
 from edge_agent.protocol.messages import CommandMessage
 from edge_agent.protocol.topics import valid_word
@@ -46,10 +46,9 @@ class Orders:
 
     def on_deploy(self, command: CommandMessage) -> tuple[str, str, Mapping[str, Any]] | None:
         model, version = _word(command.args, "model"), _word(command.args, "version")
-        update = UpdateCommand(
-            command.id, model, version, digest=str(command.args.get("digest", "")), deadline_ns=_wall_ns(command.expires)
-        )
-        return self._submit(update)
+        deadline_ns = from_iso_utc(command.expires) if command.expires else 0
+        digest = str(command.args.get("digest", ""))
+        return self._submit(UpdateCommand(command.id, model, version, digest=digest, deadline_ns=deadline_ns))
 
     def on_rollback(self, command: CommandMessage) -> tuple[str, str, Mapping[str, Any]] | None:
         return self._submit(self._rollback_command(command.id, _word(command.args, "model")))
@@ -173,12 +172,6 @@ def _word(args: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not valid_word(value.replace("+", "-")):
         raise CommandError(f"args.{key}: must be a name of letters, digits, '.', '_' or '-', not {value!r}")
     return value
-
-
-def _wall_ns(rfc3339: str) -> int:
-    if not rfc3339:
-        return 0
-    return int(datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp() * 1e9)
 
 
 def _copy_in(fd: int, target: Path, limit_bytes: int) -> None:
