@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from edge_agent.runtimes.installed import version_key
+from edge_agent.versions import version_key
 
 # ONNX Runtime's documentation, "ONNX Runtime compatibility": the release that first knew an operator set.
 _ONNX_RUNTIME = MappingProxyType({17: "1.13", 18: "1.14", 19: "1.16", 20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23"})

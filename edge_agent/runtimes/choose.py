@@ -9,8 +9,9 @@ from edge_agent.bundle.manifest import Manifest, RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.ports import Runtime
 from edge_agent.runtimes import onnx, tflite
-from edge_agent.runtimes.installed import installed, version_key
+from edge_agent.runtimes.installed import installed
 from edge_agent.runtimes.tensors import fits
+from edge_agent.versions import version_key
 
 EXTRAS = {"onnx": "edge-runtime[onnx]", "tflite": "edge-runtime[tflite]"}
 _BY_EXTENSION = {".onnx": "onnx", ".tflite": "tflite"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from importlib import metadata
 
@@ -28,15 +27,6 @@ def onnx_library(version_of: VersionOf = metadata.version) -> tuple[str, str] | 
 def tflite_library(version_of: VersionOf = metadata.version) -> tuple[str, str] | None:
     """Distribution and version of the library that would run TensorFlow Lite models."""
     return _first(TFLITE_DISTRIBUTIONS, version_of)
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version, for comparing: ``1.24.0rc1`` gives (1, 24). Trailing zeros do not count."""
-    leading = re.match(r"[^0-9]*([0-9]{1,9}(?:\.[0-9]{1,9})*)", version)
-    numbers = [int(part) for part in leading[1].split(".")] if leading else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
 
 
 def _first(names: tuple[str, ...], version_of: VersionOf) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.bundle.manifest import Manifest
-from edge_agent.runtimes.installed import version_key
+from edge_agent.versions import version_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from edge_agent.bundle.golden import load_cases, within
 from edge_agent.bundle.manifest import RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.runtimes import choose, onnx, tflite
-from edge_agent.runtimes.installed import installed, onnx_library, tflite_library, version_key
+from edge_agent.runtimes.installed import installed, onnx_library, tflite_library
 from edge_agent.values import TensorSpec
+from edge_agent.versions import version_key
 
 
 def versions(**known: str) -> Callable[[str], str]:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from models import tiny_bundle
 
 from edge_agent.bundle.manifest import Manifest, Requirements, RuntimeRequirement
-from edge_agent.runtimes.installed import version_key
 from edge_agent.update.compatibility import DeviceFacts, unfit
 from edge_agent.update.health import Baseline, Limits, complaints, rate_hz, too_slow, watched_enough
 from edge_agent.update.machine import State, UpdateCommand, UpdateRecord
 from edge_agent.update.policy import REPORTED, RetryPlan, admit, already_active, pending, retry_delay_s
 from edge_agent.values import HealthSample
+from edge_agent.versions import version_key
 
 COMMAND = UpdateCommand("c2", "m", "2")
 OTHER = UpdateCommand("c1", "m", "1")
