@@ -66,8 +66,10 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file the user gave. ``data`` is what a runtime loads (external weights inlined); ``sha256`` and ``bytes`` are of the file itself
-    (and its external weights). ``graph`` is ``None`` for formats that are only passed on."""
+    """The file the user gave. ``data`` in ``format`` (onnx, tflite) is what a runtime loads: external weights inlined, or what another
+    format was translated to; ``sha256`` and ``bytes`` are of the file itself (and its external weights). ``graph`` is ``None`` where the
+    network can only be passed on. ``origin`` names the format of a file that was translated (keras, pytorch, ...), and ``notes`` what is
+    worth knowing of that."""
 
     path: Path
     format: str
@@ -75,6 +77,8 @@ class Source:
     sha256: str
     bytes: int
     graph: Graph | None = None
+    origin: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def graph_of(proto: Any) -> Graph:

@@ -16,7 +16,8 @@ from device_profiles.versions import parse_version
 ARCHITECTURES = ("armv7l", "aarch64", "x86_64")
 RUNTIMES = ("onnx", "tflite")
 HOOKS = ("generic_linux", "raspberry_pi", "jetson")
-PRECISIONS = ("int8", "float16", "float32")
+PRECISIONS = ("int8", "int16x8", "weights8", "float16", "float32")
+"""Number formats: int8 weights and activations; int8 weights and int16 activations; int8 weights that are made float to compute; float."""
 
 
 class ProfileError(Exception):
@@ -28,13 +29,15 @@ class RuntimeLimits:
     """The library that runs one kind of model on this board, and which of its versions work there.
 
     ``library`` is the distribution name (onnxruntime, ai-edge-litert, tflite-runtime); ``minimum`` is the first version that works,
-    ``below`` the first that does not any more (empty: no such limit), ``excluded`` single versions known to be broken.
+    ``below`` the first that does not any more (empty: no such limit), ``excluded`` single versions known to be broken. ``prove`` are
+    versions whose answers differ from the newest's, so that every model for this board must be proven in each of them.
     """
 
     library: str
     minimum: str = ""
     below: str = ""
     excluded: tuple[str, ...] = ()
+    prove: tuple[str, ...] = ()
 
     def objection(self, version: str) -> str:
         """Why ``version`` of the library must not be used here; empty when it may. Raises ValueError for text that is no version."""
@@ -118,9 +121,11 @@ def _runtime(table: _Table) -> RuntimeLimits:
         minimum=table.version("minimum"),
         below=table.version("below"),
         excluded=table.texts("excluded", required=False),
+        prove=table.texts("prove", required=False),
     )
-    for version in limits.excluded:
-        table.check_version("excluded", version)
+    for key, versions in (("excluded", limits.excluded), ("prove", limits.prove)):
+        for version in versions:
+            table.check_version(key, version)
     table.done()
     return limits
 

@@ -1,0 +1,52 @@
+"""From what people have to ONNX: which translator takes a file that no target can be written from directly.
+
+A translator reads the file (or runs its framework on a copy, in an environment of its own), writes one ONNX file into a folder it is
+given, and says where that came from. ONNX and TensorFlow Lite files need none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user said of the file beside its name.
+
+    ``trust`` allows formats that run code when they are opened (pickle and its like, scripted layers); ``inputs`` declares inputs that
+    the file does not (``name:dtype[sizes]``); ``weights`` is the file with the weights where ``model`` names code (``package.module:function``);
+    ``samples`` are real samples the translation may be checked on; ``make_tools`` allows to make a missing tool environment.
+    """
+
+    model: str
+    trust: bool = False
+    inputs: tuple[str, ...] = ()
+    weights: Path | None = None
+    samples: Path | None = None
+    make_tools: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """``file`` is the ONNX file made of the user's; ``path``, ``sha256`` and ``bytes`` are of the user's; ``origin`` names its format;
+    ``notes`` say how faithful the translation was found to be, and what was left behind."""
+
+    file: Path
+    path: Path
+    sha256: str
+    bytes: int
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+Translator = Callable[[Asked, Path, Tell], Translated]
+"""Takes what was asked, an empty folder to work in, and who hears of progress.
+
+Raises :class:`~converters.errors.InputError` naming the file and what to do.
+"""
+
+TRANSLATORS: Mapping[str, Translator] = {}
