@@ -21,11 +21,20 @@ WRITABLE = ("onnx-int8", "onnx-float32", "tflite-int8", "tflite-float32")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model file under the name of its scheme. ``minimum`` is the runtime version its operators need."""
+    """A model file under the name of its scheme. ``minimum`` is the runtime version its operators need; ``variant`` names the network it
+    was written from (empty: the model itself), ``kept_float`` the nodes that an integer scheme was made to leave in float."""
 
     scheme: str
     data: bytes
     minimum: str = ""
+    variant: str = ""
+    kept_float: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How people and files call it."""
+        mixed = f"{len(self.kept_float)} layers float" if self.kept_float else ""
+        return ", ".join(filter(None, (self.scheme, self.variant, mixed)))
 
     @property
     def runtime(self) -> str:
@@ -42,6 +51,7 @@ class NotMade:
 
     scheme: str
     reason: str
+    variant: str = ""
 
 
 def schemes_to_try(source: Source, goal: Goal, recipe: Recipe) -> tuple[str, ...]:

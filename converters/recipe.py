@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from converters.errors import InputError
 from converters.processing import Processing
+from converters.words import CALIBRATORS, SCHEMES, TARGETS
 from edge_agent.bundle.manifest import Step, valid_name, valid_version
 
 RECIPE_FORMAT = 1
-TARGETS = ("auto", "onnx", "tflite")
-SCHEMES = ("auto", "int8", "float32", "as-is")
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The options of a build. ``max_drop`` is the share of right answers that may be lost; ``min_sqnr_db`` the quality asked of models
-    that do not classify; ``calibration`` and ``evaluation`` the most samples used for each."""
+    that do not classify; ``calibration`` and ``evaluation`` the most samples used for each; ``shapes`` the sizes of inputs that the file
+    leaves free; ``search`` whether candidates compete; ``strict`` whether the interval of the loss counts instead of the loss seen."""
 
     name: str
     version: str
@@ -31,7 +33,13 @@ class Recipe:
     seed: int = 0
     calibration: int = 200
     evaluation: int = 2000
+    calibrator: str = "minmax"
+    prune: bool = False
+    search: bool = True
+    strict: bool = False
     force: bool = False
+    unproven: bool = False
+    shapes: Shapes = ()
     processing: Processing = field(default_factory=Processing)
 
     def __post_init__(self) -> None:
@@ -40,7 +48,8 @@ class Recipe:
                 raise InputError(
                     f"{key}: {value!r}: use 1 to 64 letters, digits and . _ -{' +' * (key == 'version')}, a letter or digit first"
                 )
-        for key, value, known in (("target", self.target, TARGETS), ("scheme", self.scheme, SCHEMES)):
+        words = (("target", self.target, TARGETS), ("scheme", self.scheme, SCHEMES), ("calibrator", self.calibrator, CALIBRATORS))
+        for key, value, known in words:
             if value not in known:
                 raise InputError(f"{key}: {value!r} is not one of {', '.join(known)}")
         if not 0 <= self.max_drop <= 1:
@@ -55,10 +64,23 @@ class Recipe:
             raise InputError("calibration and evaluation samples: must be 1 or more")
 
 
+def shapes_said(words: Sequence[str]) -> Shapes:
+    """``NAME=1,3,224,224`` in numbers. Raises :class:`InputError` naming the word that is not so."""
+    said = []
+    for word in words:
+        name, _, sizes = word.rpartition("=")
+        numbers = sizes.split(",")
+        if not name or not all(number.strip().isdecimal() and int(number) > 0 for number in numbers):
+            raise InputError(f"shape: {word!r} is not NAME=SIZES, as in image=1,3,224,224")
+        said.append((name, tuple(int(number) for number in numbers)))
+    return tuple(said)
+
+
 def encode(recipe: Recipe, *, tools: Mapping[str, str], samples_sha256: str) -> dict[str, Any]:
     """``recipe`` as JSON, with the versions of the tools and the hash of the samples that took part."""
     tree = asdict(recipe)
     tree["profiles"] = list(recipe.profiles)
+    tree["shapes"] = [[name, list(sizes)] for name, sizes in recipe.shapes]
     tree["processing"] = {
         "preprocess": [_step(step) for step in recipe.processing.preprocess],
         "postprocess": [_step(step) for step in recipe.processing.postprocess],
@@ -79,7 +101,8 @@ def decode(tree: Mapping[str, Any]) -> Recipe:
             tuple(Step(s["op"], s["args"]) for s in declared["postprocess"]),
             tuple(declared["labels"]),
         )
-        return Recipe(**{**options, "profiles": tuple(options["profiles"]), "processing": processing})
+        shapes = tuple((name, tuple(sizes)) for name, sizes in options.get("shapes", ()))
+        return Recipe(**{**options, "profiles": tuple(options["profiles"]), "processing": processing, "shapes": shapes})
     except (KeyError, TypeError) as error:
         raise InputError(f"recipe: cannot be read back ({error})") from None
 
