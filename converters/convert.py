@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from converters.calibrate.ranges import Calibration
-from converters.candidates import Candidate, NotMade, emit, schemes_to_try
+from converters.candidates import Candidate, NotMade, emit
 from converters.choose import Tried, choose
 from converters.decide import decisions
 from converters.findings import Findings, quality, report_tree, tool_versions
 from converters.gate import Limits
-from converters.goal import Goal, goal_for
+from converters.goal import Goal
 from converters.golden import choose_cases, make_cases, tolerance
-from converters.load import load_source
 from converters.model import Graph
-from converters.original import Original, run_original
+from converters.original import Original
 from converters.pack import REPORT, Written, check_output, manifest_for, model_path, write_all
-from converters.passes.run import run_passes
+from converters.prepare import prepare
 from converters.recipe import Recipe, encode
 from converters.report import render
 from converters.samples import Samples
+from converters.translate import Asked, Tell
 from converters.trying import judge_all, prove_all
 from converters.workshop import Proof, Workshop
 from edge_agent.bundle.manifest import GoldenCase
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,31 +38,25 @@ class Outcome:
     tree: dict[str, Any]
 
 
-def convert(model: Path, samples_path: Path, recipe: Recipe, out: Path, tell: Tell) -> Outcome:
-    """Makes the bundle ``out`` of ``model``. ``tell`` hears what is being done.
+def convert(asked: Asked, samples_path: Path, recipe: Recipe, out: Path, tell: Tell, *, jobs: int = 0) -> Outcome:
+    """Makes the bundle ``out`` of the model that was ``asked`` for. ``tell`` hears what is being done; ``jobs`` proofs run at once.
 
     Raises :class:`~converters.errors.InputError` for anything wrong with the input, other EdgeErrors for what fails on the way. A refusal
     of the gate is an :class:`Outcome`; nothing is written then.
     """
-    check_output(out, (model, samples_path))
-    goal = goal_for(recipe.profiles)
+    check_output(out, (Path(asked.model), samples_path))
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
-        workshop = Workshop(Path(folder), samples_path, recipe.processing.preprocess)
-        workshop.vet(model, passes=recipe.scheme != "as-is")
-        source = load_source(model)
-        schemes = schemes_to_try(source, goal, recipe)
-        graph, passes = (source.graph, ()) if source.graph is None or schemes[0].endswith("as-is") else run_passes(source.graph)
-        tell("running the original")
-        original = run_original(workshop, source, graph, samples_path, recipe)
-        calibration = _calibrated(workshop, graph, schemes, original, tell)
-        made = [emit(scheme, source, graph, calibration.ranges if calibration else {}) for scheme in schemes]
+        ready = prepare(asked, samples_path, recipe, Path(folder), tell)
+        workshop, source, goal, graph, original = ready.workshop, ready.source, ready.goal, ready.graph, ready.original
+        calibration = _calibrated(workshop, graph, ready.schemes, original, tell)
+        made = [emit(scheme, source, graph, calibration.ranges if calibration else {}) for scheme in ready.schemes]
         proven, failed = prove_all(workshop, [c for c in made if isinstance(c, Candidate)], original, recipe, tell)
         tell("timing in turn with the original")
         limits = Limits(recipe.max_drop, recipe.min_sqnr_db, goal.budget.size_mib, recipe.force)
         tried, latency = judge_all(workshop, proven, source, original, limits)
         chosen, why = choose(tried)
         not_made = [*(c for c in made if isinstance(c, NotMade)), *failed]
-        findings = Findings(recipe, source, original.split, calibration, passes, tried, not_made, chosen, why, latency)
+        findings = Findings(recipe, source, original.split, calibration, ready.passes, tried, not_made, chosen, why, latency)
         if chosen is None:
             return Outcome(None, _refusals(findings, goal), report_tree(findings, timings=True))
         tell("packing")

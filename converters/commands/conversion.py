@@ -34,7 +34,11 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
     """Real samples and what surrounds the model."""
     group = parser.add_argument_group("samples")
     group.add_argument(
-        "--samples", type=Path, required=True, metavar="S", help=".npz (arrays named as the inputs, optional labels), .csv, folder of images or WAVs"
+        "--samples",
+        type=Path,
+        required=True,
+        metavar="S",
+        help=".npz (arrays named as the inputs), .csv, folder of images or WAVs",
     )
     group.add_argument("--processing", type=Path, metavar="F.toml", help="preprocessing, postprocessing and labels")
     group.add_argument("--calibration", type=int, default=200, metavar="N", help="most samples to calibrate on (default 200)")

@@ -1,0 +1,44 @@
+"""Everything a search starts from: the boards' goal, the model and its network, the original's own answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.candidates import schemes_to_try
+from converters.goal import Goal, goal_for
+from converters.model import Graph, Source
+from converters.opening import open_source
+from converters.original import Original, run_original
+from converters.passes.run import PassResult, run_passes
+from converters.recipe import Recipe
+from converters.translate import Asked, Tell
+from converters.workshop import Workshop
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """``graph`` is the network after ``passes``, ``None`` where the file can only be packed as it is; ``schemes`` in the order of the
+    boards' preference."""
+
+    goal: Goal
+    recipe: Recipe
+    workshop: Workshop
+    source: Source
+    schemes: tuple[str, ...]
+    graph: Graph | None
+    passes: tuple[PassResult, ...]
+    original: Original
+
+
+def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
+    """Opens model and samples and runs the original. Raises :class:`~converters.errors.InputError` for anything wrong with them."""
+    goal = goal_for(recipe.profiles)
+    workshop = Workshop(folder, samples, recipe.processing.preprocess)
+    source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
+    schemes = schemes_to_try(source, goal, recipe)
+    as_is = source.graph is None or schemes[0].endswith("as-is")
+    graph, passes = (source.graph, ()) if as_is or source.graph is None else run_passes(source.graph)
+    tell("running the original")
+    original = run_original(workshop, source, graph, samples, recipe)
+    return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original)
