@@ -14,7 +14,9 @@ import numpy as np
 from converters.targets.scales import Scale
 from edge_agent.errors import RuntimeMissing
 
-_TYPES = MappingProxyType({"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"})
+TYPES = MappingProxyType({name: name.upper() for name in ("float32", "float16", "int8", "int16", "int32", "int64", "uint8", "bool")})
+"""TensorFlow Lite's word for each element type that can be written."""
+
 _BIGGEST_OLD_CODE = 127  # older readers look at an 8-bit operator code
 
 
@@ -42,7 +44,7 @@ class FlatModel:
         """A tensor computed at run time."""
         made = self._s.TensorT()
         made.name, made.shape, made.buffer = name, np.asarray(shape, np.int32), 0
-        made.type = getattr(self._s.TensorType, _TYPES[dtype])
+        made.type = getattr(self._s.TensorType, TYPES[dtype])
         if quantization is not None:
             made.quantization = self._quantization([quantization.scale], [quantization.zero_point], 0)
         self._tensors.append(made)

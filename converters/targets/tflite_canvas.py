@@ -17,7 +17,8 @@ from converters.errors import UnsupportedOp
 from converters.model import Graph
 from converters.passes.linear import LinearWeights
 from converters.shapes import infer_shapes
-from converters.targets.flatbuffer import FlatModel, schema
+from converters.targets.flatbuffer import TYPES, FlatModel, schema
+from converters.targets.formats import FLOAT32, Format
 from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights
 
 Order = tuple[int, ...]
@@ -34,20 +35,23 @@ class Placed:
 
 
 class Canvas:
-    """The file being written and where each ONNX tensor is in it. With ``scales`` everything is int8 between the float ends."""
+    """The file being written and where each ONNX tensor is in it.
 
-    def __init__(self, graph: Graph, scales: Mapping[str, Scale] | None) -> None:
+    ``quantized`` says whether the node being written is computed in integers; it is set before each node. A float tensor may be stored
+    as float, as codes with the scale in ``scales``, or as both: whoever asks for it the other way than it was written has it converted,
+    once.
+    """
+
+    def __init__(self, graph: Graph, scales: Mapping[str, Scale] | None, form: Format = FLOAT32) -> None:
         self.graph = graph
         self.flat = FlatModel()
         self.words = schema()
         self.shapes = infer_shapes(graph)
-        self.scales = scales
-        self._placed: dict[str, Placed] = {}
-        self._cache: dict[tuple[str, Order], int] = {}
-
-    @property
-    def quantized(self) -> bool:
-        return self.scales is not None
+        self.scales: Mapping[str, Scale] = scales or {}
+        self.form = form
+        self.quantized = False
+        self._placed: dict[tuple[str, bool], Placed] = {}
+        self._cache: dict[tuple[tuple[str, bool], Order], int] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The fixed ONNX shape of tensor ``name``."""
@@ -56,69 +60,76 @@ class Canvas:
             raise UnsupportedOp(f"tensor {name} has no fixed shape, which TensorFlow Lite needs; try --target onnx")
         return tuple(size for size in spec.shape if size is not None)
 
+    def dtype(self, name: str) -> str:
+        """The element type that ONNX tensor ``name`` has."""
+        spec = self.shapes.get(name)
+        return "float32" if spec is None else spec.dtype
+
     def placed(self, name: str) -> Placed:
-        if name not in self._placed:
-            raise UnsupportedOp(f"tensor {name} is a constant where TensorFlow Lite computes one; try --target onnx")
-        return self._placed[name]
+        """Where tensor ``name`` is for the node being written, converted if it was there only the other way."""
+        key = self._key(name)
+        if key not in self._placed:
+            other = self._elsewhere(name)
+            self._placed[key] = Placed(self._crossed(name, other.index), other.order, other.columns)
+        return self._placed[key]
 
     def scale(self, name: str) -> Scale | None:
-        return None if self.scales is None else self.scales[name]
+        """The scale of tensor ``name`` in the node being written; ``None`` in a float node, and for what is not float in ONNX."""
+        return self.scales.get(name) if self.quantized and self.dtype(name) == "float32" else None
 
     def begin(self) -> list[int]:
-        """Writes the float inputs, and the step to int8."""
+        """Writes the inputs as they are in ONNX."""
         indices = []
         for spec in self.graph.inputs:
-            if spec.dtype != "float32":
-                raise UnsupportedOp(
-                    f"input {spec.name} is {spec.dtype}; for TensorFlow Lite only float32 inputs are written; try --target onnx"
-                )
+            if spec.dtype not in TYPES:
+                raise UnsupportedOp(f"input {spec.name} is {spec.dtype}, which is not written for TensorFlow Lite; try --target onnx")
             shape = self.shape(spec.name)
-            index = self.flat.tensor(spec.name, shape, "float32")
-            indices.append(index)
-            if self.quantized:
-                codes = self.flat.tensor(f"{spec.name}/codes", shape, "int8", self.scale(spec.name))
-                self.flat.operator("QUANTIZE", [index], codes, "QuantizeOptions")
-                index = codes
-            self._placed[spec.name] = Placed(index, tuple(range(len(shape))))
+            indices.append(self.flat.tensor(spec.name, shape, spec.dtype))
+            self._placed[spec.name, False] = Placed(indices[-1], tuple(range(len(shape))))
         return indices
 
     def end(self) -> list[int]:
-        """Writes the float outputs under the names and in the layout that ONNX has."""
-        indices = []
+        """Writes the outputs under the names, in the element types and in the layout that ONNX has."""
+        self.quantized = False
+        taken = {self._placed[spec.name, False].index for spec in self.graph.inputs}
+        indices: list[int] = []
         for spec in self.graph.outputs:
             shape = self.shape(spec.name)
             index = self.get(spec.name, tuple(range(len(shape))))
-            if self.quantized:
-                real = self.flat.tensor(spec.name, shape, "float32")
-                self.flat.operator("DEQUANTIZE", [index], real, "DequantizeOptions", version=2)
-                index = real
+            if index in taken:  # one tensor cannot have two names
+                index, shared = self.temporary(spec.name, shape, None, self.dtype(spec.name)), index
+                self.reshape(shared, index)
             self.flat.rename(index, spec.name)
             indices.append(index)
+            taken.add(index)
         return indices
 
     def put(self, name: str, order: Order, columns: Any = None) -> int:
         """A new tensor that will hold ONNX tensor ``name`` stored in ``order``."""
         shape = self.shape(name)
-        index = self.temporary(name, [shape[axis] for axis in order], self.scale(name))
-        self._placed[name] = Placed(index, order, columns)
+        index = self.temporary(name, [shape[axis] for axis in order], self.scale(name), self.dtype(name))
+        self._placed[self._key(name)] = Placed(index, order, columns)
         return index
 
-    def temporary(self, name: str, shape: Sequence[int], scale: Scale | None) -> int:
-        """A new tensor that holds an activation under no ONNX name of its own."""
-        return self.flat.tensor(name, shape, "float32" if scale is None else "int8", scale)
+    def temporary(self, name: str, shape: Sequence[int], scale: Scale | None, dtype: str = "float32") -> int:
+        """A new tensor that holds an activation under no ONNX name of its own: codes when it has a ``scale``, else of ``dtype``."""
+        return self.flat.tensor(name, shape, dtype if scale is None else self.form.activations, scale)
 
     def view(self, name: str, index: int, order: Order) -> None:
         """ONNX tensor ``name`` is what is stored in ``index`` already."""
-        self._placed[name] = Placed(index, order)
+        self._placed[self._key(name)] = Placed(index, order)
 
     def get(self, name: str, order: Order) -> int:
         """The number of the tensor that holds ONNX tensor ``name`` stored in ``order``; written now if need be."""
+        key = self._key(name)
+        if key not in self._placed and not self.quantized:  # codes are rearranged before they are made real: a quarter of the bytes
+            self._placed[key] = self._real_from_codes(name, order)
         placed = self.placed(name)
         if placed.order == order:
             return placed.index
-        if (name, order) not in self._cache:
-            self._cache[name, order] = self._rearranged(name, placed, order)
-        return self._cache[name, order]
+        if (key, order) not in self._cache:
+            self._cache[key, order] = self._rearranged(name, placed, order)
+        return self._cache[key, order]
 
     def ints(self, values: Any) -> int:
         """A constant of whole numbers."""
@@ -132,7 +143,7 @@ class Canvas:
 
     def weights(self, name: str, linear: LinearWeights, weight: Any, axis: int, source: str) -> tuple[int, int]:
         """Weight and bias tensors of a layer that reads ``source``; ``axis`` of ``weight`` (as it is stored) counts output channels."""
-        if self.scales is None:
+        if not self.quantized:
             made = self.flat.constant(f"{name}/weight", weight.astype(np.float32))
             return made, self.flat.constant(f"{name}/bias", linear.bias.astype(np.float32))
         quantized = quantize_weights(weight, axis)
@@ -142,15 +153,43 @@ class Canvas:
 
     def operand(self, name: str, array: Any) -> int:
         """A constant that takes part in arithmetic with activations."""
-        if self.scales is None:
+        if not self.quantized:
             return self.flat.constant(name, array.astype(np.float32))
         scale = activation_scale((float(array.min()), float(array.max())), signed=True)
         codes = np.clip(np.rint(array / scale.scale) + scale.zero_point, -128, 127).astype(np.int8)
         return self.flat.constant(name, codes, [scale.scale], 0, scale.zero_point)
 
+    def _key(self, name: str) -> tuple[str, bool]:
+        return name, self.quantized and self.dtype(name) == "float32"
+
+    def _elsewhere(self, name: str) -> Placed:
+        """Where tensor ``name`` is the other way."""
+        other = self._placed.get((name, not self.quantized))
+        if other is None or self.dtype(name) != "float32":
+            raise UnsupportedOp(f"tensor {name} is a constant where TensorFlow Lite computes one; try --target onnx")
+        return other
+
+    def _crossed(self, name: str, index: int) -> int:
+        """Tensor ``index``, which holds ``name`` the other way, as the node being written wants it."""
+        if self.quantized:
+            target = self.temporary(f"{name}/codes", self.flat.shape(index), self.scales[name])
+            self.flat.operator("QUANTIZE", [index], target, "QuantizeOptions")
+        else:
+            target = self.temporary(f"{name}/real", self.flat.shape(index), None)
+            self.flat.operator("DEQUANTIZE", [index], target, "DequantizeOptions", version=2)
+        return target
+
+    def _real_from_codes(self, name: str, order: Order) -> Placed:
+        other = self._elsewhere(name)
+        self.quantized = True
+        index = self.get(name, order)
+        self.quantized = False
+        return Placed(self._crossed(name, index), order, other.columns if order == other.order else None)
+
     def _rearranged(self, name: str, placed: Placed, order: Order) -> int:
         shape = self.shape(name)
-        target = self.temporary(f"{name}/{'x'.join(map(str, order))}", [shape[axis] for axis in order], self.scale(name))
+        stored = [shape[axis] for axis in order]
+        target = self.temporary(f"{name}/{'x'.join(map(str, order))}", stored, self.scale(name), self.dtype(name))
         if only_ones_move(shape, placed.order, order):
             self.reshape(placed.index, target)
         else:

@@ -1,33 +1,59 @@
-"""A whole graph onto a canvas, in float or, with scales, in int8."""
+"""A whole graph onto a canvas, in one of the number formats."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from converters.errors import UnsupportedOp
 from converters.model import ONNX_DOMAINS, Graph
+from converters.targets.formats import FLOAT32, Format
+from converters.targets.mixed import integer_nodes
 from converters.targets.scales import Scale
 from converters.targets.tflite_canvas import Canvas
-from converters.targets.tflite_ops import FUSING, LOWERINGS, rectifier_word, refuse
+from converters.targets.tflite_ops import FLOAT_ONLY, FUSING, LOWERINGS, rectifier_word, refuse
 
 
-def lower(graph: Graph, scales: Mapping[str, Scale] | None = None) -> bytes:
-    """The TensorFlow Lite file. Raises :class:`~converters.errors.UnsupportedOp` naming operator and node."""
+def lower(
+    graph: Graph, form: Format = FLOAT32, scales: Mapping[str, Scale] | None = None, keep_float: frozenset[str] = frozenset()
+) -> bytes:
+    """The TensorFlow Lite file. Nodes whose first output is in ``keep_float`` are computed in float, whatever ``form`` says.
+
+    Raises :class:`~converters.errors.UnsupportedOp` naming operator and node.
+    """
     for node in graph.nodes:  # all of them first: a refusal costs no work
         if node.domain not in ONNX_DOMAINS or node.op_type not in LOWERINGS:
             raise refuse(node, "cannot be written for TensorFlow Lite")
-    canvas = Canvas(graph, scales)
+    canvas = Canvas(graph, scales, form)
     inputs = canvas.begin()
+    steps = _steps(graph)
+    integer = _integer(canvas, steps, keep_float) if form.integer else frozenset()
+    for node, result, word in steps:
+        canvas.quantized = node.output[0] in integer
+        LOWERINGS[node.op_type](canvas, node, result, word)
+    return canvas.flat.finish(inputs, canvas.end())
+
+
+def _steps(graph: Graph) -> list[tuple[Any, str, str]]:
+    """Every node to write, the tensor it leaves, and the word for the rectifier it takes in."""
+    steps: list[tuple[Any, str, str]] = []
     fused: set[int] = set()
     for node, rectifier, word in with_rectifiers(graph):
         if id(node) in fused:
             continue
-        result = node.output[0]
         if rectifier is not None:
             fused.add(id(rectifier))
-            result = rectifier.output[0]
-        LOWERINGS[node.op_type](canvas, node, result, word)
-    return canvas.flat.finish(inputs, canvas.end())
+        steps.append((node, (rectifier or node).output[0], word))
+    return steps
+
+
+def _integer(canvas: Canvas, steps: Sequence[tuple[Any, str, str]], keep_float: frozenset[str]) -> frozenset[str]:
+    """The nodes to compute in integers. Raises :class:`UnsupportedOp` when no layer is among them."""
+    changing = {spec.name for spec in canvas.graph.inputs} | {name for node in canvas.graph.nodes for name in node.output if name}
+    chosen = integer_nodes([(node, result) for node, result, _ in steps], canvas.scales, canvas.shapes, changing, keep_float, FLOAT_ONLY)
+    if not chosen:
+        raise UnsupportedOp("there is no operator to quantize")
+    return chosen
 
 
 def with_rectifiers(graph: Graph) -> list[tuple[Any, Any, str]]:

@@ -285,3 +285,6 @@ LOWERINGS: Mapping[str, Lower] = {
 
 FUSING = ("Conv", "Gemm", "Add", "Sub", "Mul")
 """Operators that take a rectifier right behind them into themselves."""
+
+FLOAT_ONLY: frozenset[str] = frozenset()
+"""Operators without an integer kernel: they are computed in float in every format."""

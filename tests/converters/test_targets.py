@@ -7,39 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny_nets import NETS, Net, feeds, make
+from emitted import calibrated, noise_db, run
+from tiny_nets import NETS, Net, make
 
-from converters.calibrate.collect import collect_ranges, float_tensors, instrumented
-from converters.calibrate.ranges import Calibration
-from converters.calibrate.reject import reject_outliers
 from converters.errors import UnsupportedOp
-from converters.model import Graph, to_bytes
+from converters.model import to_bytes
 from converters.passes.run import run_passes
 from converters.targets.onnx_qdq import emit_onnx_int8
 from converters.targets.scales import activation_scale, quantize_weights
 from converters.targets.tflite_float import emit_tflite_float
 from converters.targets.tflite_int8 import emit_tflite_int8
-from edge_agent.runtimes.choose import load_model_file
-
-
-def calibrated(graph: Graph, shape: tuple[int, ...], folder: Path) -> Calibration:
-    path = folder / "instrumented.onnx"
-    path.write_bytes(instrumented(graph))
-    samples = feeds(shape, 64)
-    return reject_outliers(collect_ranges(path, float_tensors(graph), samples, tuple(range(len(samples)))))
-
-
-def run(data: bytes, name: str, graph: Graph, shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    path = folder / name
-    path.write_bytes(data)
-    runtime = load_model_file(path)
-    assert runtime.inputs == graph.inputs
-    assert [(s.name, s.dtype, s.shape) for s in runtime.outputs] == [(s.name, s.dtype, s.shape) for s in graph.outputs]
-    return np.stack([runtime.run(feed)[graph.outputs[0].name] for feed in feeds(shape, 12, seed=9)])
-
-
-def noise_db(reference: np.ndarray, other: np.ndarray) -> float:
-    return float(10 * np.log10((reference**2).sum() / max(((reference - other) ** 2).sum(), 1e-20)))
 
 
 @pytest.mark.parametrize("name", NETS)
