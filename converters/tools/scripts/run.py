@@ -1,0 +1,47 @@
+"""Runs one script in a tool environment: ``python -I run.py SCRIPT FOLDER``.
+
+The script's ``main(folder, job, tell)`` gets the folder and what ``job.json`` in it says, and returns a dictionary.
+``result.json`` is left: ``{"answer": ...}``, ``{"refused": text}`` for an exception whose class is called ``Refused``,
+``{"failed": text}`` for any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def _tell(text: str) -> None:
+    print("tell: " + " ".join(str(text).split()), flush=True)
+
+
+def _answer(script: str, folder: Path) -> dict[str, Any]:
+    try:
+        job = json.loads((folder / "job.json").read_text())
+        return {"answer": __import__(script).main(folder, job, _tell)}
+    except Exception as error:
+        if type(error).__name__ == "Refused":
+            return {"refused": str(error)}
+        traceback.print_exc()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return {"failed": (type(error).__name__ + ": " + " ".join(lines[:4]))[:1000]}
+
+
+def main() -> None:
+    script, folder = sys.argv[1], Path(sys.argv[2])
+    sys.path.append(str(Path(__file__).parent))  # at the end: a script must not hide a framework
+    os.chdir(folder)
+    text = json.dumps(_answer(script, folder))
+    aside = folder / "result.json.part"
+    aside.write_text(text)
+    aside.replace(folder / "result.json")
+    sys.stdout.flush()
+    os._exit(0)  # frameworks have been seen to crash while they are taken down
+
+
+if __name__ == "__main__":
+    main()
