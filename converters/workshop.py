@@ -1,8 +1,9 @@
-"""The temporary folder of one build and the questions it puts to child processes about models in it."""
+"""The temporary folder of one build and the questions it puts to child processes about models in it. Several may be asked at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from converters.calibrate.collect import float_tensors, instrumented
 from converters.calibrate.ranges import Calibration, RangeTable
 from converters.calibrate.reject import reject_outliers
 from converters.errors import InputError, PassError
-from converters.isolate import run_job
+from converters.isolate import TIMEOUT_S, JobServer, run_job
 from converters.model import Graph
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import ModelError
@@ -36,10 +37,12 @@ class Proof:
 
 
 class Workshop:
-    """Works in ``folder`` with the samples in ``samples`` and the declared ``preprocess`` steps."""
+    """Works in ``folder`` with the samples in ``samples`` and the declared ``preprocess`` steps. Jobs run on ``server``, or on one of its
+    own."""
 
-    def __init__(self, folder: Path, samples: Path, preprocess: tuple[Step, ...]) -> None:
+    def __init__(self, folder: Path, samples: Path, preprocess: tuple[Step, ...], *, server: JobServer | None = None) -> None:
         self._folder = folder
+        self._server = server or JobServer()
         self._common = {
             "samples": str(samples.resolve()),
             "preprocess": [{"op": step.op, "args": dict(step.args)} for step in preprocess],
@@ -48,44 +51,61 @@ class Workshop:
     def vet(self, model: Path, *, passes: bool) -> None:
         """Raises :class:`InputError` for a model file that ONNX's own native code refuses or crashes on: it runs in our process next."""
         try:
-            run_job(self._folder, {"kind": "vet", "what": str(model), "model": str(model), "passes": passes}, timeout_s=VET_TIMEOUT_S)
+            self._do(self._room("vet"), {"kind": "vet", "what": str(model), "model": str(model), "passes": passes}, timeout_s=VET_TIMEOUT_S)
         except (PassError, ModelError) as error:
             named = str(error).startswith(str(model))
             raise InputError(str(error) if named else f"{model}: {error}") from None
 
     def specs(self, data: bytes, extension: str) -> tuple[TensorSpec, ...]:
         """The inputs of a model file, as its runtime sees them."""
-        path = self._folder / f"original.{extension}"
+        room = self._room("specs")
+        path = room / f"original.{extension}"
         path.write_bytes(data)
-        return _specs(run_job(self._folder, {"kind": "specs", "what": "the source", "model": str(path)})["inputs"])
+        return _specs(self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})["inputs"])
 
     def calibrate(self, graph: Graph, rows: tuple[int, ...]) -> Calibration:
         """Ranges of every float tensor of ``graph`` over the sample ``rows``, outliers left out."""
-        model = self._folder / "instrumented.onnx"
+        room = self._room("calibrate")
+        model = room / "instrumented.onnx"
         model.write_bytes(instrumented(graph))
         names = float_tensors(graph)
         inputs = [{"name": s.name, "dtype": s.dtype, "shape": s.shape, "scale": s.scale, "zero_point": s.zero_point} for s in graph.inputs]
         job = {"kind": "calibrate", "what": "calibration", "model": str(model), "rows": rows, "names": names, "inputs": inputs}
-        run_job(self._folder, {**self._common, **job})
-        with np.load(self._folder / "ranges.npz") as held:
+        self._do(room, job)
+        with np.load(room / "ranges.npz") as held:
             table = RangeTable(names, rows, held["low"], held["high"])
         return reject_outliers(table)
 
     def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
         """Loads and runs a model file as the device will. Raises ModelError when it does not load, run or survive."""
-        path = self._folder / f"{what.replace(' ', '-')}.{extension}"
+        room = self._room("infer")
+        path = room / f"{what.replace(' ', '-')}.{extension}"
         path.write_bytes(data)
-        answer = run_job(self._folder, {**self._common, "kind": "infer", "what": what, "model": str(path), "rows": list(rows)})
-        outputs = _specs(answer["outputs"])
-        with np.load(self._folder / "outputs.npz") as held:
-            values = {spec.name: held[f"output_{i}"] for i, spec in enumerate(outputs)}
-        return Proof(path, answer["runtime"], answer["version"], _specs(answer["inputs"]), outputs, values)
+        answer = self._do(room, {"kind": "infer", "what": what, "model": str(path), "rows": list(rows)})
+        return _proof(path, room, answer)
 
     def time(self, models: Sequence[Path], rows: Sequence[int], *, budget_s: float) -> list[list[float]]:
         """Microseconds of an inference, for each model and round, measured in turn on one thread."""
         job = {"kind": "time", "what": "timing", "models": [str(path) for path in models], "rows": list(rows), "budget_s": budget_s}
-        answer = run_job(self._folder, {**self._common, **job})
+        answer = self._do(self._room("time"), job)
         return [[float(us) for us in rounds] for rounds in answer["rounds_us"]]
+
+    def _room(self, kind: str) -> Path:
+        """A folder of its own for a job and what it leaves."""
+        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self._folder))
+
+    def _do(self, room: Path, job: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        return run_job(room, {**self._common, **job}, timeout_s=timeout_s, server=self._server)
+
+
+def _proof(path: Path, room: Path, answer: Mapping[str, Any]) -> Proof:
+    """What the job in ``room`` found; its outputs are taken out of the folder, which may lie in memory."""
+    outputs = _specs(answer["outputs"])
+    left = room / "outputs.npz"
+    with np.load(left) as held:
+        values = {spec.name: held[f"output_{i}"] for i, spec in enumerate(outputs)}
+    left.unlink()
+    return Proof(path, answer["runtime"], answer["version"], _specs(answer["inputs"]), outputs, values)
 
 
 def _specs(trees: Sequence[dict[str, Any]]) -> tuple[TensorSpec, ...]:

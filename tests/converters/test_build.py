@@ -20,11 +20,9 @@ from tiny_nets import Net
 import converters.trying
 from converters.__main__ import main
 from converters.inspect import _labels
-from converters.isolate import run_job
 from converters.recipe import Recipe, decode
 from edge_agent.bundle.archive import read_manifest, unpack
 from edge_agent.bundle.golden import load_cases, within
-from edge_agent.errors import ModelError
 from edge_agent.pipeline.postprocess import compile_postprocess
 from edge_agent.runtimes.choose import load_runtime
 
@@ -293,14 +291,6 @@ def test_an_output_that_is_no_regular_file_is_not_replaced(tmp_path: Path, capsy
         assert f"{name}: is not a regular file and is not replaced" in capsys.readouterr().err
     assert (tmp_path / "pipe").is_fifo()
     assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_runtime_that_crashes_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = subprocess.run
-    kill = [sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"]
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: real(kill, **options))
-    with pytest.raises(ModelError, match=r"m: the runtime crashed \(SIGSEGV\)"):
-        run_job(tmp_path, {"kind": "infer", "what": "m"})
 
 
 def test_inspect_says_what_is_inside_and_checks_it(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
