@@ -11,6 +11,7 @@ from converters.errors import PassError
 from converters.model import Graph, proto_of
 from converters.passes.contract import Pass
 from converters.passes.drop_identity import DROP_IDENTITY
+from converters.passes.equalise import EQUALISE
 from converters.passes.fix_batch import FIX_BATCH
 from converters.passes.fold_affine import FOLD_AFFINE
 from converters.passes.fold_batch_norm import FOLD_BATCH_NORM
@@ -18,7 +19,16 @@ from converters.passes.fold_constants import FOLD_CONSTANTS
 from converters.passes.matmul_to_gemm import MATMUL_TO_GEMM
 from converters.passes.raise_opset import RAISE_OPSET
 
-STANDARD: tuple[Pass, ...] = (RAISE_OPSET, FIX_BATCH, FOLD_CONSTANTS, DROP_IDENTITY, FOLD_BATCH_NORM, MATMUL_TO_GEMM, FOLD_AFFINE)
+STANDARD: tuple[Pass, ...] = (
+    RAISE_OPSET,
+    FIX_BATCH,
+    FOLD_CONSTANTS,
+    DROP_IDENTITY,
+    FOLD_BATCH_NORM,
+    MATMUL_TO_GEMM,
+    FOLD_AFFINE,
+    EQUALISE,
+)
 """What every model goes through before a target sees it."""
 
 

@@ -1,0 +1,1 @@
+"""What the converter is judged by, beside its peers."""
