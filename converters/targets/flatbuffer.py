@@ -68,6 +68,10 @@ class FlatModel:
     def shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(int(size) for size in self._tensors[tensor].shape)
 
+    def has(self, code: str) -> bool:
+        """Whether an operator ``code`` has been written."""
+        return any(known == code for known, _ in self._codes)
+
     def operator(
         self, code: str, inputs: Sequence[int], output: int, options: str = "", values: Mapping[str, Any] | None = None, *, version: int = 1
     ) -> None:

@@ -20,6 +20,7 @@ from converters.shapes import infer_shapes
 from converters.targets.flatbuffer import TYPES, FlatModel, schema
 from converters.targets.formats import FLOAT32, Format
 from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights
+from converters.targets.tflite_storage import stored_weight
 
 Order = tuple[int, ...]
 CHANNELS_LAST: Order = (0, 2, 3, 1)
@@ -144,7 +145,7 @@ class Canvas:
     def weights(self, name: str, linear: LinearWeights, weight: Any, axis: int, source: str) -> tuple[int, int]:
         """Weight and bias tensors of a layer that reads ``source``; ``axis`` of ``weight`` (as it is stored) counts output channels."""
         if not self.quantized:
-            made = self.flat.constant(f"{name}/weight", weight.astype(np.float32))
+            made = stored_weight(self.flat, self.form, f"{name}/weight", weight, axis)
             return made, self.flat.constant(f"{name}/bias", linear.bias.astype(np.float32))
         quantized = quantize_weights(weight, axis)
         made = self.flat.constant(f"{name}/weight", quantized.values, quantized.scales, axis)

@@ -7,7 +7,7 @@ from typing import Any
 
 from converters.errors import UnsupportedOp
 from converters.model import ONNX_DOMAINS, Graph
-from converters.targets.formats import FLOAT32, Format
+from converters.targets.formats import FLOAT16, FLOAT32, WEIGHTS8, Format
 from converters.targets.mixed import integer_nodes
 from converters.targets.scales import Scale
 from converters.targets.tflite_canvas import Canvas
@@ -31,7 +31,10 @@ def lower(
     for node, result, word in steps:
         canvas.quantized = node.output[0] in integer
         LOWERINGS[node.op_type](canvas, node, result, word)
-    return canvas.flat.finish(inputs, canvas.end())
+    outputs = canvas.end()
+    if form in (FLOAT16, WEIGHTS8) and not canvas.flat.has("DEQUANTIZE"):
+        raise UnsupportedOp("there are no weights that are worth storing in fewer bytes")
+    return canvas.flat.finish(inputs, outputs)
 
 
 def _steps(graph: Graph) -> list[tuple[Any, str, str]]:
