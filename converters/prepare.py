@@ -7,6 +7,7 @@ from pathlib import Path
 
 from converters.candidates import schemes_to_try
 from converters.goal import Goal, goal_for
+from converters.isolate import JobServer
 from converters.model import Graph, Source
 from converters.opening import open_source
 from converters.original import Original, run_original
@@ -31,10 +32,11 @@ class Prepared:
     original: Original
 
 
-def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tell) -> Prepared:
-    """Opens model and samples and runs the original. Raises :class:`~converters.errors.InputError` for anything wrong with them."""
+def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tell, server: JobServer | None = None) -> Prepared:
+    """Opens model and samples and runs the original, in children of ``server``. Raises :class:`~converters.errors.InputError` for anything
+    wrong with them."""
     goal = goal_for(recipe.profiles)
-    workshop = Workshop(folder, samples, recipe.processing.preprocess)
+    workshop = Workshop(folder, samples, recipe.processing.preprocess, server=server)
     source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
     schemes = schemes_to_try(source, goal, recipe)
     as_is = source.graph is None or schemes[0].endswith("as-is")
