@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.calibrate.collect import collect_ranges, float_tensors
+from converters.calibrate.collect import float_tensors
+from converters.calibrate.observe import as_tree, observe
 from converters.errors import InputError
 from converters.isolate import KINDS
 from converters.load import load_source
@@ -76,12 +77,13 @@ def specs(folder: Path, job: Mapping[str, Any]) -> Answer:
 
 
 def calibrate(folder: Path, job: Mapping[str, Any]) -> Answer:
-    """Ranges of the tensors ``names``, left in ``ranges.npz``."""
+    """Ranges of the tensors ``names``; the means of those in ``axes`` by channel are left in ``means.npz``, in that order."""
     inputs = tuple(_spec(tree) for tree in job["inputs"])
-    rows = tuple(job["rows"])
-    table = collect_ranges(Path(job["model"]), tuple(job["names"]), _samples(job, inputs).feeds(rows), rows)
-    np.savez(folder / "ranges.npz", low=table.low, high=table.high)
-    return {}
+    feeds = _samples(job, inputs).feeds
+    found = observe(Path(job["model"]), job["axes"], tuple(job["names"]), feeds, tuple(job["rows"]), job["calibrator"])
+    arrays: dict[str, Any] = {f"mean_{i}": found.means[name] for i, name in enumerate(job["axes"])}
+    np.savez(folder / "means.npz", **arrays)
+    return as_tree(found)
 
 
 def time(folder: Path, job: Mapping[str, Any]) -> Answer:

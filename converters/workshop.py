@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from converters.calibrate.collect import float_tensors, instrumented
-from converters.calibrate.ranges import Calibration, RangeTable
-from converters.calibrate.reject import reject_outliers
+from converters.calibrate.means import channel_axes
+from converters.calibrate.observe import from_tree
+from converters.calibrate.ranges import Calibration
 from converters.errors import InputError, PassError
 from converters.isolate import TIMEOUT_S, JobServer, run_job
 from converters.model import Graph
@@ -63,18 +64,18 @@ class Workshop:
         path.write_bytes(data)
         return _specs(self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})["inputs"])
 
-    def calibrate(self, graph: Graph, rows: tuple[int, ...]) -> Calibration:
-        """Ranges of every float tensor of ``graph`` over the sample ``rows``, outliers left out."""
+    def calibrate(self, graph: Graph, rows: tuple[int, ...], calibrator: str = "minmax") -> Calibration:
+        """Ranges of every float tensor of ``graph`` over the sample ``rows``, outliers left out, and the means that layers read."""
         room = self._room("calibrate")
         model = room / "instrumented.onnx"
         model.write_bytes(instrumented(graph))
-        names = float_tensors(graph)
+        axes = channel_axes(graph)
         inputs = [{"name": s.name, "dtype": s.dtype, "shape": s.shape, "scale": s.scale, "zero_point": s.zero_point} for s in graph.inputs]
-        job = {"kind": "calibrate", "what": "calibration", "model": str(model), "rows": rows, "names": names, "inputs": inputs}
-        self._do(room, job)
-        with np.load(room / "ranges.npz") as held:
-            table = RangeTable(names, rows, held["low"], held["high"])
-        return reject_outliers(table)
+        job = {"kind": "calibrate", "what": "calibration", "model": str(model), "rows": rows, "names": float_tensors(graph)}
+        answer = self._do(room, {**job, "axes": axes, "inputs": inputs, "calibrator": calibrator})
+        with np.load(room / "means.npz") as held:
+            means = {name: held[f"mean_{i}"] for i, name in enumerate(axes)}
+        return from_tree(answer, means)
 
     def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
         """Loads and runs a model file as the device will. Raises ModelError when it does not load, run or survive."""

@@ -1,4 +1,4 @@
-"""One streaming pass over the calibration samples: per tensor and sample only its minimum and maximum are kept.
+"""A streaming pass over the calibration samples: per tensor and sample only its minimum and maximum are kept.
 
 Memory is one sample's activations plus eight bytes for each tensor and sample. Runs in a process of its own, see ``job``.
 """
@@ -6,7 +6,7 @@ Memory is one sample's activations plus eight bytes for each tensor and sample. 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from converters.calibrate.ranges import RangeTable
 from converters.model import Graph, proto_of
 from converters.shapes import infer_shapes
 from edge_agent.errors import ModelError
+
+Run = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Every tensor by name from the inputs by name."""
 
 
 def float_tensors(graph: Graph) -> tuple[str, ...]:
@@ -35,13 +38,22 @@ def instrumented(graph: Graph) -> bytes:
 
 def collect_ranges(model: Path, names: tuple[str, ...], feeds: Iterable[Mapping[str, Any]], rows: tuple[int, ...]) -> RangeTable:
     """Runs the instrumented ``model`` on each of ``feeds``. Raises :class:`ModelError` when it is refused or a value is not finite."""
-    run = _open(model)
+    return range_table(names, rows, runs(open_model(model), feeds))
+
+
+def range_table(names: tuple[str, ...], rows: tuple[int, ...], found: Iterable[Mapping[str, Any]]) -> RangeTable:
+    """The table of what was ``found`` in each tensor, one mapping a row."""
     low, high = np.empty((len(rows), len(names)), np.float32), np.empty((len(rows), len(names)), np.float32)
-    for index, feed in enumerate(feeds):
-        values = {**feed, **run(feed)}
+    for index, values in enumerate(found):
         for column, name in enumerate(names):
             low[index, column], high[index, column] = _extent(values[name], name, rows[index])
     return RangeTable(names, rows, low, high)
+
+
+def runs(run: Run, feeds: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Every tensor by name, inputs too, for each of ``feeds``."""
+    for feed in feeds:
+        yield {**feed, **run(feed)}
 
 
 def _extent(value: Any, name: str, row: int) -> tuple[float, float]:
@@ -53,7 +65,7 @@ def _extent(value: Any, name: str, row: int) -> tuple[float, float]:
     return low, high
 
 
-def _open(model: Path) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def open_model(model: Path) -> Run:
     """The model without graph optimization, which would fuse away the tensors that are to be seen."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime

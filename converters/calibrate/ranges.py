@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Range = tuple[float, float]
@@ -31,9 +31,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """One range for each tensor, from the samples that were kept; ``note`` says what was unusual."""
+    """One range for each tensor, from the samples that were kept; ``note`` says what was unusual. ``means`` has, for the tensors that
+    layers read, the mean of each channel over these samples (float64)."""
 
     ranges: Mapping[str, Range]
     rejected: tuple[Rejected, ...]
     used: int
     note: str = ""
+    means: Mapping[str, Any] = field(default_factory=dict, compare=False)

@@ -1,0 +1,62 @@
+"""Calibration from beginning to end: ranges, outliers left out, means, and ranges that leave out rare values where asked for.
+
+The samples stream through the network once; a second time only when some were left out, since they are in the means by then, or for a
+calibrator that counts values. Memory is that of one sample, of eight bytes for each tensor and sample, and of the histograms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from converters.calibrate.collect import open_model, range_table, runs
+from converters.calibrate.histogram import Histogram, clipped
+from converters.calibrate.means import Means
+from converters.calibrate.ranges import Calibration, Rejected
+from converters.calibrate.reject import reject_outliers
+
+CALIBRATORS = ("minmax", "percentile", "mse")
+
+Feeds = Callable[[Sequence[int]], Iterable[Mapping[str, Any]]]
+"""The model's inputs by name for each of the rows asked for."""
+
+
+def observe(
+    model: Path, axes: Mapping[str, int], names: tuple[str, ...], feeds: Feeds, rows: tuple[int, ...], calibrator: str
+) -> Calibration:
+    """Calibrates the instrumented ``model``: ranges of the tensors ``names``, means of those in ``axes`` by channel.
+
+    Raises :class:`~edge_agent.errors.ModelError` when the model is refused or a value is not finite.
+    """
+    run = open_model(model)
+    means = Means(axes)
+    found = reject_outliers(range_table(names, rows, means.watching(runs(run, feeds(rows)))))
+    if not found.rejected and calibrator == "minmax":
+        return replace(found, means=means.result())
+    left_out = {sample.row for sample in found.rejected}
+    kept = tuple(row for row in rows if row not in left_out)
+    means = Means(axes)
+    histograms = {name: Histogram(extent) for name, extent in found.ranges.items()} if calibrator != "minmax" else {}
+    for values in means.watching(runs(run, feeds(kept))):
+        for name, histogram in histograms.items():
+            histogram.add(values[name])
+    return replace(found, ranges={**found.ranges, **clipped(histograms, calibrator)}, means=means.result())
+
+
+def as_tree(found: Calibration) -> dict[str, Any]:
+    """All but the means as JSON; floats come back as they were."""
+    rejected = [[sample.row, sample.tensor, sample.ratio] for sample in found.rejected]
+    return {
+        "ranges": {name: list(extent) for name, extent in found.ranges.items()},
+        "rejected": rejected,
+        "used": found.used,
+        "note": found.note,
+    }
+
+
+def from_tree(tree: Mapping[str, Any], means: Mapping[str, Any]) -> Calibration:
+    """What :func:`as_tree` made, with its ``means``."""
+    ranges = {name: (low, high) for name, (low, high) in tree["ranges"].items()}
+    return Calibration(ranges, tuple(Rejected(*sample) for sample in tree["rejected"]), tree["used"], tree["note"], means)
