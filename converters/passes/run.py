@@ -9,6 +9,7 @@ import onnx
 
 from converters.errors import PassError
 from converters.model import Graph, proto_of
+from converters.passes.cancel_transposes import CANCEL_TRANSPOSES
 from converters.passes.contract import Pass
 from converters.passes.drop_identity import DROP_IDENTITY
 from converters.passes.equalise import EQUALISE
@@ -16,14 +17,19 @@ from converters.passes.fix_batch import FIX_BATCH
 from converters.passes.fold_affine import FOLD_AFFINE
 from converters.passes.fold_batch_norm import FOLD_BATCH_NORM
 from converters.passes.fold_constants import FOLD_CONSTANTS
+from converters.passes.lower_ml import LOWER_ML
 from converters.passes.matmul_to_gemm import MATMUL_TO_GEMM
+from converters.passes.merge_trees import MERGE_TREES
 from converters.passes.raise_opset import RAISE_OPSET
 
 STANDARD: tuple[Pass, ...] = (
     RAISE_OPSET,
     FIX_BATCH,
+    LOWER_ML,
+    MERGE_TREES,
     FOLD_CONSTANTS,
     DROP_IDENTITY,
+    CANCEL_TRANSPOSES,
     FOLD_BATCH_NORM,
     MATMUL_TO_GEMM,
     FOLD_AFFINE,
