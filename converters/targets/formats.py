@@ -17,6 +17,11 @@ class Format:
         """Whether activations are whole numbers with a scale."""
         return self.activations != "float32"
 
+    @property
+    def bias(self) -> str:
+        """What the bias of a layer in integers is stored as."""
+        return "int64" if self.activations == "int16" else "int32"
+
 
 FLOAT32 = Format("float32", "float32")
 FLOAT16 = Format("float32", "float16")

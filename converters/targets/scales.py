@@ -1,4 +1,4 @@
-"""Affine 8-bit quantization: real = (stored - zero_point) * scale.
+"""Affine quantization to 8 and 16 bits: real = (stored - zero_point) * scale.
 
 Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", section 2;
 symmetric per-channel weights as in the TensorFlow Lite 8-bit quantization specification.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from converters.calibrate.ranges import Range
 
 _SMALLEST = 1e-9  # a tensor that is always zero still needs a scale
+_BIAS_LIMITS = MappingProxyType({"int32": 2**31 - 1, "int64": 2**46})  # 64-bit sums are rescaled as 48-bit numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ def activation_scale(extent: Range, *, signed: bool) -> Scale:
     return Scale(scale, int(np.clip(round(first - low / scale), first, first + 255)))
 
 
+def wide_scale(extent: Range) -> Scale:
+    """Maps ``extent`` on the 16-bit codes -32767..32767 with zero in the middle, as TensorFlow Lite's 16-bit kernels want it."""
+    return Scale(float(np.float32(max(abs(extent[0]), abs(extent[1]), _SMALLEST) / 32767.0)), 0)
+
+
 def quantize_weights(weight: Any, axis: int) -> QuantizedWeights:
     """Rounds to -127..127 by output channel."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
@@ -53,12 +60,12 @@ def quantize_weights(weight: Any, axis: int) -> QuantizedWeights:
     return QuantizedWeights(values.astype(np.int8), scales, axis)
 
 
-def quantize_bias(bias: Any, input_scale: float, weight_scales: Any) -> tuple[Any, Any]:
-    """int32 values and their scales (float32), input scale times weight scale by channel, so that products and bias add up."""
+def quantize_bias(bias: Any, input_scale: float, weight_scales: Any, dtype: str = "int32") -> tuple[Any, Any]:
+    """Values of ``dtype`` and their scales (float32), input scale times weight scale by channel, so that products and bias add up."""
     scales = (np.float64(input_scale) * weight_scales.astype(np.float64)).astype(np.float32)
-    limit = 2**31 - 1
+    limit = _BIAS_LIMITS[dtype]
     values = np.clip(np.rint(bias.astype(np.float64) / scales.astype(np.float64)), -limit, limit)
-    return values.astype(np.int32), scales
+    return values.astype(dtype), scales
 
 
 def spread_scales(scales: Mapping[str, Scale], pairs: list[tuple[str, str]]) -> dict[str, Scale]:

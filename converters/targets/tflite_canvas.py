@@ -19,7 +19,7 @@ from converters.passes.linear import LinearWeights
 from converters.shapes import infer_shapes
 from converters.targets.flatbuffer import TYPES, FlatModel, schema
 from converters.targets.formats import FLOAT32, Format
-from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights
+from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights, wide_scale
 from converters.targets.tflite_storage import stored_weight
 
 Order = tuple[int, ...]
@@ -149,15 +149,17 @@ class Canvas:
             return made, self.flat.constant(f"{name}/bias", linear.bias.astype(np.float32))
         quantized = quantize_weights(weight, axis)
         made = self.flat.constant(f"{name}/weight", quantized.values, quantized.scales, axis)
-        values, scales = quantize_bias(linear.bias, self.scales[source].scale, quantized.scales)
+        values, scales = quantize_bias(linear.bias, self.scales[source].scale, quantized.scales, self.form.bias)
         return made, self.flat.constant(f"{name}/bias", values, scales, 0)
 
     def operand(self, name: str, array: Any) -> int:
         """A constant that takes part in arithmetic with activations."""
         if not self.quantized:
             return self.flat.constant(name, array.astype(np.float32))
-        scale = activation_scale((float(array.min()), float(array.max())), signed=True)
-        codes = np.clip(np.rint(array / scale.scale) + scale.zero_point, -128, 127).astype(np.int8)
+        extent = (float(array.min()), float(array.max()))
+        scale = activation_scale(extent, signed=True) if self.form.activations == "int8" else wide_scale(extent)
+        limits = np.iinfo(self.form.activations)
+        codes = np.clip(np.rint(array / scale.scale) + scale.zero_point, limits.min, limits.max).astype(limits.dtype)
         return self.flat.constant(name, codes, [scale.scale], 0, scale.zero_point)
 
     def _key(self, name: str) -> tuple[str, bool]:

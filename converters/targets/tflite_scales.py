@@ -1,0 +1,28 @@
+"""The scale of every tensor of a TensorFlow Lite file computed in integers, as its kernels want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from converters.calibrate.ranges import Range
+from converters.model import Graph
+from converters.targets.scales import Scale
+
+SAME_SCALE = ("MaxPool", "AveragePool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
+"""Operators whose integer kernel has one scale for input and output."""
+
+
+def tensor_scales(
+    graph: Graph, ranges: Mapping[str, Range], choose: Callable[[Range], Scale], fixed: Mapping[str, Scale]
+) -> dict[str, Scale]:
+    """``choose`` makes a scale of a calibrated extent; ``fixed`` has the scale of what an operator gives where its kernel demands one."""
+    scales = {spec.name: choose(ranges[spec.name]) for spec in graph.inputs if spec.name in ranges}
+    for node in graph.nodes:
+        for name in node.output:
+            if node.op_type in SAME_SCALE and node.input[0] in scales:
+                scales[name] = scales[node.input[0]]
+            elif node.op_type in fixed:
+                scales[name] = fixed[node.op_type]
+            elif name in ranges:
+                scales[name] = choose(ranges[name])
+    return scales
