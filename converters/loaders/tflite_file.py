@@ -186,7 +186,7 @@ def _code(words: Any, code: Any) -> str:
 def _word(enumeration: Any, number: int) -> str:
     for word, value in vars(enumeration).items():
         if value == number and not word.startswith("_"):
-            return word
+            return str(word)
     raise NotRead(f"it uses something newer than this version knows (number {number} of {enumeration.__name__})")
 
 

@@ -112,7 +112,7 @@ def resize(mode: str) -> Any:
         if len(size) != 4:
             raise NotRead(f"operator {op.code} over something that is no image")
         inputs = [r.channels_first(source), "", "", r.numbers([size[0], size[3], size[1], size[2]])]
-        options = {"mode": mode, "coordinate_transformation_mode": where}
+        options: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": where}
         if mode == "nearest":
             options["nearest_mode"] = rounding
         r.give(output, "Resize", inputs, turned=True, **options)
@@ -120,7 +120,7 @@ def resize(mode: str) -> Any:
     return read
 
 
-def blocks(kind: str, more: Mapping[str, str]) -> Any:
+def blocks(kind: str, more: Mapping[str, Any]) -> Any:
     def read(r: Reading, op: FlatOperator) -> None:
         r.give(op.outputs[0], kind, [r.channels_first(op.inputs[0])], turned=True, blocksize=op.option("BlockSize"), **more)
 

@@ -186,7 +186,12 @@ def _names(file: FlatFile) -> list[str]:
     """One name for each tensor, all different; inputs and outputs keep theirs."""
     ends = [*file.inputs, *(index for index in file.outputs if index not in file.inputs)]
     shown = [file.tensors[index].name for index in ends]
-    if not all(shown) or len(set(shown)) != len(shown) or len(set(file.outputs)) != len(file.outputs) or set(file.inputs) & set(file.outputs):
+    if (
+        not all(shown)
+        or len(set(shown)) != len(shown)
+        or len(set(file.outputs)) != len(file.outputs)
+        or set(file.inputs) & set(file.outputs)
+    ):
         raise NotRead("its inputs and outputs do not each have a name of their own")
     used, names = set(shown), []
     for index, tensor in enumerate(file.tensors):

@@ -70,7 +70,9 @@ def gelu(r: Reading, op: FlatOperator) -> None:
     if op.option("Approximate", False):
         cube = r.add("Mul", [r.add("Mul", [x, x], f"{stem}/square"), x], f"{stem}/cube")
         bent = r.add("Add", [x, r.add("Mul", [cube, r.constant(np.float32(0.044715), "factor")], f"{stem}/bend")], f"{stem}/bent")
-        share = r.add("Tanh", [r.add("Mul", [bent, r.constant(np.float32(np.sqrt(2 / np.pi)), "factor")], f"{stem}/scaled")], f"{stem}/share")
+        share = r.add(
+            "Tanh", [r.add("Mul", [bent, r.constant(np.float32(np.sqrt(2 / np.pi)), "factor")], f"{stem}/scaled")], f"{stem}/share"
+        )
     else:
         share = r.add("Erf", [r.add("Mul", [x, r.constant(np.float32(np.sqrt(0.5)), "factor")], f"{stem}/scaled")], f"{stem}/share")
     half = r.add("Mul", [x, r.constant(np.float32(0.5), "factor")], f"{stem}/half")

@@ -146,9 +146,11 @@ def _remade(node: Any, inputs: list[str], names: Names, **changed: Any) -> Any:
     return helper.make_node(node.op_type, inputs, outputs, node.name, domain=node.domain, **options)
 
 
-_ALIKE = ("Abs", "Add", "Cast", "Ceil", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater", "HardSigmoid", "HardSwish")
-_ALIKE += ("Identity", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "PRelu", "Pow", "Reciprocal", "Relu", "Round")
-_ALIKE += ("Selu", "Sigmoid", "Sin", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where")
+_ALIKE = (
+    *("Abs", "Add", "Cast", "Ceil", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater", "HardSigmoid", "HardSwish"),
+    *("Identity", "LeakyRelu", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "PRelu", "Pow", "Reciprocal", "Relu", "Round"),
+    *("Selu", "Sigmoid", "Sin", "Softplus", "Sqrt", "Sub", "Sum", "Tanh", "Where"),
+)
 _REDUCTIONS = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
 
 TURNING: Mapping[str, Turn] = MappingProxyType(
