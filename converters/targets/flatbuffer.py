@@ -73,12 +73,20 @@ class FlatModel:
         return any(known == code for known, _ in self._codes)
 
     def operator(
-        self, code: str, inputs: Sequence[int], output: int, options: str = "", values: Mapping[str, Any] | None = None, *, version: int = 1
+        self,
+        code: str,
+        inputs: Sequence[int],
+        output: int | Sequence[int],
+        options: str = "",
+        values: Mapping[str, Any] | None = None,
+        *,
+        version: int = 1,
     ) -> None:
-        """One operator; ``options`` names its options table (without ``T``), ``values`` the fields of it."""
+        """One operator with one output or several; ``options`` names its options table (without ``T``), ``values`` the fields of it."""
         made = self._s.OperatorT()
         made.opcodeIndex = self._code(code, version)
-        made.inputs, made.outputs = np.asarray(inputs, np.int32), np.asarray([output], np.int32)
+        made.inputs = np.asarray(inputs, np.int32)
+        made.outputs = np.asarray([output] if isinstance(output, int) else output, np.int32)
         if options:
             made.builtinOptionsType = getattr(self._s.BuiltinOptions, options)
             made.builtinOptions = getattr(self._s, f"{options}T")()

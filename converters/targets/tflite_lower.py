@@ -11,7 +11,9 @@ from converters.targets.formats import FLOAT16, FLOAT32, WEIGHTS8, Format
 from converters.targets.mixed import integer_nodes
 from converters.targets.scales import Scale
 from converters.targets.tflite_canvas import Canvas
-from converters.targets.tflite_ops import FLOAT_ONLY, FUSING, LOWERINGS, rectifier_word, refuse
+from converters.targets.tflite_ops.elementwise import rectifier_word
+from converters.targets.tflite_ops.lowering import refuse
+from converters.targets.tflite_ops.table import FLOAT_ONLY, FUSING, LOWERINGS
 
 
 def lower(

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from converters.calibrate.ranges import Range
 from converters.model import Graph
 from converters.targets.scales import Scale
-
-SAME_SCALE = ("MaxPool", "AveragePool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
-"""Operators whose integer kernel has one scale for input and output."""
+from converters.targets.tflite_ops.table import SAME_SCALE
 
 
 def tensor_scales(
