@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from device_profiles.load import load_profile, names
 from device_profiles.schema import DeviceProfile, RuntimeLimits
 
 
@@ -49,4 +50,12 @@ def _limits(limits: RuntimeLimits) -> str:
         parts.append(f"below {limits.below}")
     if limits.excluded:
         parts.append(f"not {', '.join(limits.excluded)}")
+    if limits.prove:
+        parts.append(f"models are proven in {', '.join(limits.prove)}")
     return ", ".join(parts)
+
+
+def boards_that_prove(library: str, version: str) -> str:
+    """The known boards whose profiles want models proven in this version, for people to read."""
+    boards = [load_profile(name) for name in names()]
+    return ", ".join(b.name for b in boards if any(r.library == library and version in r.prove for r in b.runtimes.values()))

@@ -15,13 +15,15 @@ from edge_agent.bundle.manifest import RuntimeRequirement
 @dataclass(frozen=True, slots=True)
 class Goal:
     """A bundle for all of ``profiles``: ``schemes`` (``<runtime>-<precision>``) that every one of them allows, in the first one's order;
-    ``runtimes`` with the strictest limits; the smallest ``budget``."""
+    ``runtimes`` with the strictest limits; the smallest ``budget``; and what a model must be proven in besides the newest:
+    (runtime, library, version), sorted."""
 
     profiles: tuple[str, ...]
     arch: tuple[str, ...]
     schemes: tuple[str, ...]
     runtimes: dict[str, RuntimeRequirement]
     budget: Budget
+    prove: tuple[tuple[str, str, str], ...] = ()
 
 
 def goal_for(names: tuple[str, ...]) -> Goal:
@@ -44,7 +46,12 @@ def goal_for(names: tuple[str, ...]) -> Goal:
             latency_ms=min(b.latency_ms for b in budgets),
             memory_mib=min(b.memory_mib for b in budgets),
         ),
+        prove=tuple(sorted({entry for board in boards for entry in _proofs_of(board)})),
     )
+
+
+def _proofs_of(board: DeviceProfile) -> list[tuple[str, str, str]]:
+    return [(name, limits.library, version) for name, limits in board.runtimes.items() for version in limits.prove]
 
 
 def _strictest(runtime: str, boards: list[DeviceProfile]) -> RuntimeRequirement:

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from tiny_nets import Net
 
-import converters.job
+import converters.inference
 import converters.trying
 from converters.__main__ import main
 from converters.evaluate import Evaluation
@@ -78,11 +78,11 @@ def test_the_refusal_of_an_onnx_file_says_how_to_pack_it_unchanged(tmp_path: Pat
 
 
 def test_outputs_that_would_not_fit_in_memory_name_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converters.job, "MAX_OUTPUT_BYTES", 100)
+    monkeypatch.setattr(converters.inference, "MAX_OUTPUT_BYTES", 100)
     kept = {"y": [np.zeros(5, np.float32)]}
-    with pytest.raises(converters.job.InputError, match="give --evaluation 5"):
-        converters.job._check_room(kept, 20)
-    converters.job._check_room(kept, 5)
+    with pytest.raises(converters.inference.InputError, match="give --evaluation 5"):
+        converters.inference.check_room(kept, 20)
+    converters.inference.check_room(kept, 5)
 
 
 def test_an_original_no_better_than_the_commonest_class_is_noted() -> None:
