@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import resource
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,51 +13,34 @@ from typing import Any
 import numpy as np
 
 from converters.calibrate.collect import float_tensors
-from converters.calibrate.observe import as_tree, observe
-from converters.errors import InputError
-from converters.isolate import KINDS
+from converters.calibrate.observe import Plan, as_tree, observe
+from converters.inference import Answer, answered, as_json, infer_all, spec_of
 from converters.load import load_source
 from converters.passes.run import run_passes
 from converters.samples import Samples
 from converters.timing import measure
 from edge_agent.bundle.manifest import Step
 from edge_agent.clock import SystemClock
-from edge_agent.errors import EdgeError, ModelError
 from edge_agent.runtimes.choose import load_model_file
 from edge_agent.values import TensorSpec
-
-Answer = dict[str, Any]
-
-MAX_OUTPUT_BYTES = 1 << 30
-"""Of one model on all evaluation samples; original and candidate are held side by side for the comparison."""
 
 
 def infer(folder: Path, job: Mapping[str, Any]) -> Answer:
     """Every sample through one model; outputs are left in ``outputs.npz``, one array a tensor, samples along the first axis."""
     runtime = load_model_file(Path(job["model"]), threads=1)
-    feeds = _samples(job, runtime.inputs).feeds(job["rows"])
-    kept: dict[str, list[Any]] = {spec.name: [] for spec in runtime.outputs}
-    first: Mapping[str, Any] = {}
-    for feed in feeds:
-        for name, array in runtime.run(feed).items():
-            kept[name].append(np.array(array))
-        if not first:
-            first = feed
-            _check_room(kept, len(job["rows"]))
-    again = runtime.run(first)
-    if not all(_same(arrays[0], again[name]) for name, arrays in kept.items()):
-        raise ModelError(
-            "answers the same question differently later: it draws random numbers, or keeps a state from one question to the next; "
-            "export it without, or with the state as inputs and outputs"
-        )
-    arrays: dict[str, Any] = {f"output_{i}": np.stack(kept[spec.name]) for i, spec in enumerate(runtime.outputs)}
-    np.savez(folder / "outputs.npz", **arrays)
-    return {
-        "runtime": runtime.name,
-        "version": runtime.version,
-        "inputs": [_as_json(spec) for spec in runtime.inputs],
-        "outputs": [_as_json(spec) for spec in runtime.outputs],
-    }
+    return infer_all(runtime, _samples(job, runtime.inputs).feeds(job["rows"]), len(job["rows"]), folder)
+
+
+def feeds(folder: Path, job: Mapping[str, Any]) -> Answer:
+    """What :func:`infer` would feed to a model with these ``inputs``, left in ``feed_N.npy``, samples along the first axis."""
+    inputs = tuple(spec_of(tree) for tree in job["inputs"])
+    held: list[Any] = []
+    for row, feed in enumerate(_samples(job, inputs).feeds(job["rows"])):
+        arrays = [feed[spec.name] for spec in inputs]
+        held = held or [_file_for(folder / f"feed_{i}.npy", array, len(job["rows"])) for i, array in enumerate(arrays)]
+        for file, array in zip(held, arrays, strict=True):
+            file[row] = array
+    return {"feeds": [spec.name for spec in inputs]}
 
 
 def vet(folder: Path, job: Mapping[str, Any]) -> Answer:
@@ -73,15 +53,15 @@ def vet(folder: Path, job: Mapping[str, Any]) -> Answer:
 
 def specs(folder: Path, job: Mapping[str, Any]) -> Answer:
     """The inputs of one model."""
-    return {"inputs": [_as_json(spec) for spec in load_model_file(Path(job["model"]), threads=1).inputs]}
+    return {"inputs": [as_json(spec) for spec in load_model_file(Path(job["model"]), threads=1).inputs]}
 
 
 def calibrate(folder: Path, job: Mapping[str, Any]) -> Answer:
-    """Ranges of the tensors ``names``; the means of those in ``axes`` by channel are left in ``means.npz``, in that order."""
-    inputs = tuple(_spec(tree) for tree in job["inputs"])
-    feeds = _samples(job, inputs).feeds
-    found = observe(Path(job["model"]), job["axes"], tuple(job["names"]), feeds, tuple(job["rows"]), job["calibrator"])
-    arrays: dict[str, Any] = {f"mean_{i}": found.means[name] for i, name in enumerate(job["axes"])}
+    """What the ``plan`` asks for; the means by channel are left in ``means.npz``, in the order of its axes."""
+    inputs = tuple(spec_of(tree) for tree in job["inputs"])
+    plan = Plan(tuple(job["plan"]["names"]), job["plan"]["axes"], tuple(job["plan"]["growing"]))
+    found = observe(Path(job["model"]), plan, _samples(job, inputs).feeds, tuple(job["rows"]), job["calibrator"])
+    arrays: dict[str, Any] = {f"mean_{i}": found.means[name] for i, name in enumerate(plan.axes)}
     np.savez(folder / "means.npz", **arrays)
     return as_tree(found)
 
@@ -100,6 +80,7 @@ JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
     "vet": vet,
     "specs": specs,
     "infer": infer,
+    "feeds": feeds,
     "calibrate": calibrate,
     "time": time,
 }
@@ -110,48 +91,13 @@ def _samples(job: Mapping[str, Any], inputs: tuple[TensorSpec, ...]) -> Samples:
     return Samples(Path(job["samples"]), inputs, steps)
 
 
-def _spec(tree: Mapping[str, Any]) -> TensorSpec:
-    return TensorSpec(tree["name"], tree["dtype"], tuple(tree["shape"]), tree["scale"], tree["zero_point"])
-
-
-def _as_json(spec: TensorSpec) -> Answer:
-    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape), "scale": spec.scale, "zero_point": spec.zero_point}
-
-
-def _check_room(kept: Mapping[str, list[Any]], rows: int) -> None:
-    each = sum(arrays[0].nbytes for arrays in kept.values())
-    if each * rows > MAX_OUTPUT_BYTES:
-        raise InputError(
-            f"the outputs of {rows} evaluation samples have {each * rows >> 20} MiB, at most {MAX_OUTPUT_BYTES >> 20} MiB are kept; "
-            f"give --evaluation {max(MAX_OUTPUT_BYTES // each, 1)}"
-        )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if one.dtype.kind != "f":
-        return bool(np.array_equal(one, other))
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True))
-
-
-def limit_memory() -> None:
-    """A model that asks for more than this machine has gets a clear refusal from the allocator, before the whole machine suffers."""
-    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    soft = have if hard == resource.RLIM_INFINITY else min(have, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+def _file_for(path: Path, array: Any, rows: int) -> Any:
+    return np.lib.format.open_memmap(path, "w+", array.dtype, (rows, *array.shape))
 
 
 def main(arguments: list[str]) -> int:
-    limit_memory()
     folder = Path(arguments[0])
-    job = json.loads((folder / "job.json").read_text())
-    try:
-        answer = JOBS[job["kind"]](folder, job)
-    except (EdgeError, MemoryError) as error:
-        kind = type(error).__name__ if type(error).__name__ in KINDS else "ModelError"
-        answer = {"error": f"{error}" or "out of memory", "kind": kind}
-    (folder / "result.json").write_text(json.dumps(answer))
-    return 0
+    return answered(folder, lambda job: JOBS[job["kind"]](folder, job))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.calibrate.collect import float_tensors, instrumented
-from converters.calibrate.means import channel_axes
-from converters.calibrate.observe import from_tree
+from converters.calibrate.collect import instrumented
+from converters.calibrate.observe import from_tree, plan_for
 from converters.calibrate.ranges import Calibration
 from converters.errors import InputError, PassError
-from converters.isolate import TIMEOUT_S, JobServer, run_job
+from converters.inference import as_json, spec_of
+from converters.isolate import TIMEOUT_S, JobServer, answer_of, run_job
 from converters.model import Graph
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import ModelError
@@ -23,6 +24,8 @@ from edge_agent.values import TensorSpec
 
 VET_TIMEOUT_S = 120.0
 """The passes take seconds on networks of hundreds of MiB; shape inference can be made to take hours."""
+APART = ("converters", "device_profiles", "edge_agent")
+"""Packages that the child in another environment may import; that environment has none of ours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,12 +72,12 @@ class Workshop:
         room = self._room("calibrate")
         model = room / "instrumented.onnx"
         model.write_bytes(instrumented(graph))
-        axes = channel_axes(graph)
-        inputs = [{"name": s.name, "dtype": s.dtype, "shape": s.shape, "scale": s.scale, "zero_point": s.zero_point} for s in graph.inputs]
-        job = {"kind": "calibrate", "what": "calibration", "model": str(model), "rows": rows, "names": float_tensors(graph)}
-        answer = self._do(room, {**job, "axes": axes, "inputs": inputs, "calibrator": calibrator})
+        plan = plan_for(graph)
+        inputs = [as_json(spec) for spec in graph.inputs]
+        job = {"kind": "calibrate", "what": "calibration", "model": str(model), "rows": rows, "plan": asdict(plan)}
+        answer = self._do(room, {**job, "inputs": inputs, "calibrator": calibrator})
         with np.load(room / "means.npz") as held:
-            means = {name: held[f"mean_{i}"] for i, name in enumerate(axes)}
+            means = {name: held[f"mean_{i}"] for i, name in enumerate(plan.axes)}
         return from_tree(answer, means)
 
     def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
@@ -83,6 +86,26 @@ class Workshop:
         path = room / f"{what.replace(' ', '-')}.{extension}"
         path.write_bytes(data)
         answer = self._do(room, {"kind": "infer", "what": what, "model": str(path), "rows": list(rows)})
+        return _proof(path, room, answer)
+
+    def prove_in(self, python: Path, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
+        """As :meth:`prove`, in the runtime that the interpreter ``python`` of another environment has."""
+        room = self._room("apart")
+        path = room / f"{what.replace(' ', '-')}.{extension}"
+        path.write_bytes(data)
+        tree = self._do(room, {"kind": "specs", "what": what, "model": str(path)})
+        named = self._do(room, {"kind": "feeds", "what": what, "rows": list(rows), "inputs": tree["inputs"]})
+        (room / "job.json").write_text(json.dumps({"what": what, "model": str(path), "rows": list(rows), **named}))
+        (room / "result.json").unlink()
+        packages = room / "packages"  # links, since the folder that ours are installed in has a numpy for this interpreter only
+        packages.mkdir()
+        for name in APART:
+            (packages / name).symlink_to(Path(__file__).resolve().parent.parent / name)
+        environment = {"PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
+        command = [str(python), "-m", "converters.prove_apart", str(room)]
+        answer = answer_of(room, what, TIMEOUT_S, self._server, command=command, environment=environment)
+        for feed in room.glob("feed_*.npy"):
+            feed.unlink()
         return _proof(path, room, answer)
 
     def time(self, models: Sequence[Path], rows: Sequence[int], *, budget_s: float) -> list[list[float]]:
@@ -110,4 +133,4 @@ def _proof(path: Path, room: Path, answer: Mapping[str, Any]) -> Proof:
 
 
 def _specs(trees: Sequence[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"]), t["scale"], t["zero_point"]) for t in trees)
+    return tuple(spec_of(tree) for tree in trees)

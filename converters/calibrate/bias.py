@@ -17,11 +17,15 @@ from converters.passes.linear import LINEAR_OPS, LinearWeights, linear_weights
 from converters.targets.scales import quantize_weights
 
 
-def correct_bias(graph: Graph, calibration: Calibration) -> Graph:
-    """``graph`` with biases for weights in int8 by output channel; for int8 targets only. The same graph when there is nothing to do."""
+def correct_bias(graph: Graph, calibration: Calibration, keep_float: frozenset[str] = frozenset()) -> Graph:
+    """``graph`` with biases for weights in int8 by output channel; for int8 targets only. The same graph when there is nothing to do.
+
+    ``keep_float`` are the first-output names of nodes that stay float: their weights are not rounded, so their biases stay too.
+    """
     nodes, arrays = [], {}
     for node in graph.nodes:
-        linear = linear_weights(node, graph.constants) if node.op_type in LINEAR_OPS else None
+        rounded = node.op_type in LINEAR_OPS and node.output[0] not in keep_float
+        linear = linear_weights(node, graph.constants) if rounded else None
         mean = calibration.means.get(node.input[0]) if linear is not None else None
         shift = None if linear is None or mean is None else _shift(node, linear, mean)
         if linear is None or shift is None:

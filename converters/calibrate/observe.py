@@ -7,37 +7,49 @@ calibrator that counts values. Memory is that of one sample, of eight bytes for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converters.calibrate.collect import open_model, range_table, runs
+from converters.calibrate.collect import float_tensors, open_model, range_table, runs
+from converters.calibrate.growing import growing_tensors
 from converters.calibrate.histogram import Histogram, clipped
-from converters.calibrate.means import Means
+from converters.calibrate.means import Means, channel_axes
 from converters.calibrate.ranges import Calibration, Rejected
 from converters.calibrate.reject import reject_outliers
-
-CALIBRATORS = ("minmax", "percentile", "mse")
+from converters.model import Graph
 
 Feeds = Callable[[Sequence[int]], Iterable[Mapping[str, Any]]]
 """The model's inputs by name for each of the rows asked for."""
 
 
-def observe(
-    model: Path, axes: Mapping[str, int], names: tuple[str, ...], feeds: Feeds, rows: tuple[int, ...], calibrator: str
-) -> Calibration:
-    """Calibrates the instrumented ``model``: ranges of the tensors ``names``, means of those in ``axes`` by channel.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be known of a graph: ranges of the tensors ``names``, means by channel of those in ``axes`` (along these axes), with wild
+    samples told by the tensors ``growing``. All of it fits in JSON."""
 
-    Raises :class:`~edge_agent.errors.ModelError` when the model is refused or a value is not finite.
-    """
+    names: tuple[str, ...]
+    axes: Mapping[str, int]
+    growing: tuple[str, ...]
+
+
+def plan_for(graph: Graph) -> Plan:
+    """Every float tensor, and the means that layers with constant weights read."""
+    names = float_tensors(graph)
+    return Plan(names, {name: axis for name, axis in channel_axes(graph).items() if name in names}, growing_tensors(graph))
+
+
+def observe(model: Path, plan: Plan, feeds: Feeds, rows: tuple[int, ...], calibrator: str) -> Calibration:
+    """Calibrates the instrumented ``model``. Raises :class:`~edge_agent.errors.ModelError` when the model is refused or a value is not
+    finite."""
     run = open_model(model)
-    means = Means(axes)
-    found = reject_outliers(range_table(names, rows, means.watching(runs(run, feeds(rows)))))
+    means = Means(plan.axes)
+    found = reject_outliers(range_table(plan.names, rows, means.watching(runs(run, feeds(rows)))), plan.growing)
     if not found.rejected and calibrator == "minmax":
         return replace(found, means=means.result())
     left_out = {sample.row for sample in found.rejected}
     kept = tuple(row for row in rows if row not in left_out)
-    means = Means(axes)
+    means = Means(plan.axes)
     histograms = {name: Histogram(extent) for name, extent in found.ranges.items()} if calibrator != "minmax" else {}
     for values in means.watching(runs(run, feeds(kept))):
         for name, histogram in histograms.items():

@@ -1,11 +1,13 @@
 """Which calibration samples are not like the others: one wild frame would stretch every range and cost the rest their precision.
 
-A sample is an outlier when its range is more than ``FACTOR`` times the median sample's in at least half of all tensors. One tensor alone
-is no reason: rare but real events (a detector that fires) look just so. Where many samples are far from the median, the data is simply
-wide, and all are kept.
+A sample is an outlier when its range is more than ``FACTOR`` times the median sample's in at least half of the tensors that can grow with
+their input; behind a ReLU6 or a sigmoid the wildest frame looks tame. One tensor alone is no reason: rare but real events (a detector that
+fires) look just so. Where many samples are far from the median, the data is simply wide, and all are kept.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 
@@ -17,14 +19,15 @@ MAX_SHARE = 0.1
 MIN_SAMPLES = 5
 
 
-def reject_outliers(table: RangeTable) -> Calibration:
-    """The ranges of ``table`` without its outliers, which are named."""
+def reject_outliers(table: RangeTable, growing: Collection[str] | None = None) -> Calibration:
+    """The ranges of ``table`` without its outliers, which are named. ``growing`` are the tensors that can tell, all when not given."""
     if not table.names:
         return Calibration({}, (), len(table.rows))
     spread = np.maximum(np.abs(table.low), np.abs(table.high)).astype(np.float64)
     median = np.median(spread, axis=0)
     ratio = np.divide(spread, median, out=np.ones_like(spread), where=median > 0)
-    wide = (ratio > FACTOR).mean(axis=1) >= SHARE_OF_TENSORS
+    telling = [i for i, name in enumerate(table.names) if growing is None or name in growing] or list(range(len(table.names)))
+    wide = (ratio[:, telling] > FACTOR).mean(axis=1) >= SHARE_OF_TENSORS
     note = ""
     if len(table.rows) < MIN_SAMPLES:
         wide[:] = False
