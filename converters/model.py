@@ -172,5 +172,4 @@ def _spec(value: Any) -> TensorSpec:
 
 def _value_info(spec: TensorSpec) -> Any:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-    shape = [f"free{i}" if size is None else size for i, size in enumerate(spec.shape)]
-    return helper.make_tensor_value_info(spec.name, kind, shape)
+    return helper.make_tensor_value_info(spec.name, kind, spec.shape)  # a free size gets no name: equal names would promise equal sizes

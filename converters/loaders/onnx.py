@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
-from onnx import helper
 
 from converters.errors import InputError
 from converters.given import read_given
+from converters.loaders.onnx_ends import settle_ends
 from converters.model import ONNX_DOMAINS, Source, graph_of, tensors_of
-from edge_agent.values import DTYPES
 
-_WORDS = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-_FEEDABLE = frozenset(int(helper.np_dtype_to_tensor_dtype(np.dtype(name))) for name in DTYPES)
 MIN_OPSET = 9
 MAX_BYTES = (1 << 31) - 1  # protobuf's own limit for one message
 
@@ -36,12 +32,14 @@ def load_onnx(path: Path, data: bytes) -> Source:
     if outside:
         _take_in(path, proto)
         data = bytes(proto.SerializeToString(deterministic=True))
+    _check_opset(path, proto)
+    data, notes = settle_ends(path, proto, data)
     _check(path, proto)
     try:
         graph = graph_of(proto)
     except Exception as error:  # reading a tensor whose bytes, shape and type do not agree raises many kinds
         raise InputError(f"{path}: not a valid ONNX model: {_first_line(error)}") from None
-    return Source(path, "onnx", data, digest.hexdigest(), size_bytes, graph)
+    return Source(path, "onnx", data, digest.hexdigest(), size_bytes, graph, notes=notes)
 
 
 def _parse(path: Path, data: bytes) -> Any:
@@ -82,23 +80,17 @@ def _take_in(path: Path, proto: Any) -> None:
         raise InputError(f"{path}: its outside weights cannot be read ({_first_line(error)})") from None
 
 
-def _check(path: Path, proto: Any) -> None:
+def _check_opset(path: Path, proto: Any) -> None:
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ONNX_DOMAINS), default=0)
     if opset and opset < MIN_OPSET:
         raise InputError(f"{path}: uses operator set {opset}; export it again with {MIN_OPSET} or newer")
-    for value in proto.graph.output:
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
-            raise InputError(f"{path}: output {value.name} has no shape; export the model with it declared, or with onnx's infer_shapes")
+
+
+def _check(path: Path, proto: Any) -> None:
     try:
         onnx.checker.check_model(proto)
     except Exception as error:  # ValidationError, and others from native code
         raise InputError(f"{path}: not a valid ONNX model: {_first_line(error)}") from None
-    for value in proto.graph.input:
-        if not value.type.HasField("tensor_type"):
-            raise InputError(f"{path}: input {value.name} is not a tensor; only tensors can be fed on a device")
-        if value.type.tensor_type.elem_type not in _FEEDABLE:
-            word = _WORDS.get(value.type.tensor_type.elem_type, "of no known type")
-            raise InputError(f"{path}: input {value.name} is {word}; a device can feed {', '.join(DTYPES)}")
 
 
 def _check_text(path: Path, message: Any) -> None:

@@ -17,7 +17,10 @@ def raise_opset(graph: Graph) -> Graph:
     try:
         return graph_of(version_converter.convert_version(proto_of(graph), LOWEST))
     except Exception as error:  # the converter raises many kinds
-        raise PassError(f"operator set {graph.opset} cannot be raised to {LOWEST} ({str(error).splitlines()[0]})") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise PassError(
+            f"operator set {graph.opset} cannot be raised to {LOWEST} ({why}); --scheme as-is packs the file unchanged"
+        ) from error
 
 
 RAISE_OPSET = Pass("raise_opset", raise_opset, ensures=frozenset({"opset13"}))

@@ -11,6 +11,7 @@ from converters.errors import PassError
 from converters.model import Graph, proto_of
 from converters.passes.cancel_transposes import CANCEL_TRANSPOSES
 from converters.passes.contract import Pass
+from converters.passes.drop_dead import DROP_DEAD
 from converters.passes.drop_identity import DROP_IDENTITY
 from converters.passes.equalise import EQUALISE
 from converters.passes.fix_batch import FIX_BATCH
@@ -23,6 +24,7 @@ from converters.passes.merge_trees import MERGE_TREES
 from converters.passes.raise_opset import RAISE_OPSET
 
 STANDARD: tuple[Pass, ...] = (
+    DROP_DEAD,
     RAISE_OPSET,
     FIX_BATCH,
     LOWER_ML,

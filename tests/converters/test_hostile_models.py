@@ -87,8 +87,8 @@ def unknown_type(proto: Any) -> None:
     proto.graph.input[0].type.tensor_type.elem_type = 88
 
 
-def shapeless_output(proto: Any) -> None:
-    proto.graph.output[0].type.tensor_type.ClearField("shape")
+def shapeless_input(proto: Any) -> None:
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
 
 
 def other_size(proto: Any) -> None:
@@ -100,7 +100,7 @@ def other_size(proto: Any) -> None:
     [
         (text_input, "input x is string; a device can feed float32"),
         (unknown_type, "input x is of no known type"),
-        (shapeless_output, "has no shape; export the model with it declared"),
+        (shapeless_input, "input x has no shape; export the model with it declared"),
         (other_size, "not a valid ONNX model"),
     ],
 )

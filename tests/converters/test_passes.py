@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tiny_nets import NETS, Net, feeds, make
 
-from converters.errors import PassError
+from converters.errors import InputError, PassError
 from converters.model import Graph, to_bytes
 from converters.passes.contract import Pass
+from converters.passes.fix_shapes import fix_shapes, free_inputs, shapes_from_samples
 from converters.passes.run import STANDARD, run_passes
 from edge_agent.runtimes.choose import load_model_file
 
@@ -99,10 +100,33 @@ def test_a_free_batch_becomes_one_and_an_old_operator_set_is_raised() -> None:
     assert after.opset == 13
 
 
-def test_another_free_dimension_is_refused_by_name() -> None:
-    n = Net((1, "steps"))
-    with pytest.raises(PassError, match=r"input x: size 1 of its shape"):
-        run_passes(n.graph(n.node("Relu", "x")))
+def test_another_free_dimension_stays_until_someone_says_its_size() -> None:
+    n = Net(("batch", "steps"))
+    graph = n.graph(n.node("Relu", "x"))
+    after, _ = run_passes(graph)
+    assert after.inputs[0].shape == after.outputs[0].shape == (1, None)
+    assert "give --shape x=1,N" in free_inputs(after)[0]
+    fixed, _ = run_passes(fix_shapes(graph, {"x": (1, 7)}))
+    assert fixed.outputs[0].shape == (1, 7)
+    assert free_inputs(fixed) == ()
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 0), (1, 7, 1)])
+def test_a_shape_that_the_model_does_not_take_is_refused(shape: tuple[int, ...]) -> None:
+    n = Net(("batch", "steps"))
+    graph = n.graph(n.node("Relu", "x"))
+    with pytest.raises(InputError, match="the model takes \\(free, free\\)"):
+        fix_shapes(graph, {"x": shape})
+    with pytest.raises(InputError, match="has no input y; it has x"):
+        fix_shapes(graph, {"y": shape})
+
+
+def test_samples_tell_free_sizes_with_or_without_the_batch() -> None:
+    n = Net(("batch", 3, "height", "width"))
+    graph = n.graph(n.node("Relu", "x"))
+    for row in ((3, 20, 30), (1, 3, 20, 30)):
+        assert shapes_from_samples(graph, {"x": row}) == shapes_from_samples(graph, {"window": row}) == {"x": (1, 3, 20, 30)}
+    assert shapes_from_samples(graph, {"x": (20, 30, 3)}) == shapes_from_samples(graph, {"y": (3, 2, 2)}) == {}
 
 
 def test_a_pass_that_finds_nothing_gives_the_same_graph_back() -> None:
