@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from converters.calibrate.ranges import Range
 from converters.errors import InputError, UnsupportedOp
 from converters.goal import Goal
 from converters.model import Graph, Source
@@ -15,8 +15,11 @@ from converters.targets.onnx_qdq import emit_onnx_int8
 from converters.targets.tflite_float import emit_tflite_float
 from converters.targets.tflite_int8 import emit_tflite_int8
 from converters.targets.versions import onnx_minimum
+from converters.variants import Variant
 
-WRITABLE = ("onnx-int8", "onnx-float32", "tflite-int8", "tflite-float32")
+_FLOAT: Mapping[str, Callable[[Graph], bytes]] = MappingProxyType({"onnx-float32": emit_onnx_float, "tflite-float32": emit_tflite_float})
+_INTEGER: Mapping[str, Callable[..., bytes]] = MappingProxyType({"onnx-int8": emit_onnx_int8, "tflite-int8": emit_tflite_int8})
+WRITABLE = (*_INTEGER, *_FLOAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Candidate:
     @property
     def label(self) -> str:
         """How people and files call it."""
-        mixed = f"{len(self.kept_float)} layers float" if self.kept_float else ""
+        count = len(self.kept_float)
+        mixed = f"{count} layer{'s' * (count > 1)} float" if count else ""
         return ", ".join(filter(None, (self.scheme, self.variant, mixed)))
 
     @property
@@ -72,23 +76,28 @@ def schemes_to_try(source: Source, goal: Goal, recipe: Recipe) -> tuple[str, ...
     return tuple(allowed)
 
 
-def emit(scheme: str, source: Source, graph: Graph | None, ranges: Mapping[str, Range]) -> Candidate | NotMade:
-    """The candidate of ``scheme``, or why its target refuses the network."""
-    if scheme.endswith("-as-is"):
+def emit(scheme: str, source: Source, variant: Variant | None, kept_float: tuple[str, ...] = ()) -> Candidate | NotMade:
+    """The candidate of ``scheme`` written from ``variant``, or why its target refuses the network. ``kept_float`` are nodes (by first
+    output) that an integer scheme must leave in float."""
+    if variant is None:
         return Candidate(scheme, source.data, onnx_minimum(source.graph.opset) if source.graph else "")
-    assert graph is not None
     try:
-        if scheme == "onnx-int8":
-            return Candidate(scheme, emit_onnx_int8(graph, ranges), onnx_minimum(graph.opset))
-        if scheme == "onnx-float32":
-            return Candidate(scheme, emit_onnx_float(graph), onnx_minimum(graph.opset))
-        if scheme == "tflite-int8":
-            return Candidate(scheme, emit_tflite_int8(graph, ranges))
-        return Candidate(scheme, emit_tflite_float(graph))
+        data = _write(scheme, variant, frozenset(kept_float))
     except UnsupportedOp as error:
-        return NotMade(scheme, str(error))
+        return NotMade(scheme, str(error), variant.name)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # sizes and attributes no real network has
-        return NotMade(scheme, f"the network cannot be written ({type(error).__name__}: {str(error)[:200]}); try another --target")
+        said = f"the network cannot be written ({type(error).__name__}: {str(error)[:200]}); try another --target"
+        return NotMade(scheme, said, variant.name)
+    minimum = onnx_minimum(variant.graph.opset) if scheme.startswith("onnx-") else ""
+    return Candidate(scheme, data, minimum, variant.name, kept_float)
+
+
+def _write(scheme: str, variant: Variant, kept_float: frozenset[str]) -> bytes:
+    integer = _INTEGER.get(scheme)
+    if integer is None:
+        return _FLOAT[scheme](variant.graph)
+    assert variant.calibration is not None
+    return integer(variant.for_integers(kept_float), variant.calibration.ranges, keep_float=kept_float)
 
 
 def _as_is(source: Source, goal: Goal, recipe: Recipe) -> str:

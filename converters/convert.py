@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from converters.calibrate.ranges import Calibration
-from converters.candidates import Candidate, NotMade, emit
-from converters.choose import Tried, choose
+from converters.choose import Tried
 from converters.decide import decisions
 from converters.findings import Findings, quality, report_tree, tool_versions
-from converters.gate import Limits
 from converters.goal import Goal
 from converters.golden import choose_cases, make_cases, tolerance
-from converters.model import Graph
+from converters.isolate import JobServer
 from converters.original import Original
 from converters.pack import REPORT, Written, check_output, manifest_for, model_path, write_all
 from converters.prepare import prepare
 from converters.recipe import Recipe, encode
 from converters.report import render
 from converters.samples import Samples
+from converters.search import explore
 from converters.translate import Asked, Tell
-from converters.trying import judge_all, prove_all
-from converters.workshop import Proof, Workshop
+from converters.workshop import Proof
 from edge_agent.bundle.manifest import GoldenCase
 
 
@@ -38,36 +36,24 @@ class Outcome:
     tree: dict[str, Any]
 
 
-def convert(asked: Asked, samples_path: Path, recipe: Recipe, out: Path, tell: Tell, *, jobs: int = 0) -> Outcome:
-    """Makes the bundle ``out`` of the model that was ``asked`` for. ``tell`` hears what is being done; ``jobs`` proofs run at once.
+def convert(
+    asked: Asked, samples_path: Path, recipe: Recipe, out: Path, tell: Tell, *, jobs: int = 0, server: JobServer | None = None
+) -> Outcome:
+    """Makes the bundle ``out`` of the model that was ``asked`` for. ``tell`` hears what is being done; ``jobs`` proofs run at once, in
+    children of ``server``, which a caller may have started before it imported this module.
 
     Raises :class:`~converters.errors.InputError` for anything wrong with the input, other EdgeErrors for what fails on the way. A refusal
     of the gate is an :class:`Outcome`; nothing is written then.
     """
     check_output(out, (Path(asked.model), samples_path))
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
-        ready = prepare(asked, samples_path, recipe, Path(folder), tell)
-        workshop, source, goal, graph, original = ready.workshop, ready.source, ready.goal, ready.graph, ready.original
-        calibration = _calibrated(workshop, graph, ready.schemes, original, tell)
-        made = [emit(scheme, source, graph, calibration.ranges if calibration else {}) for scheme in ready.schemes]
-        proven, failed = prove_all(workshop, [c for c in made if isinstance(c, Candidate)], original, recipe, tell)
-        tell("timing in turn with the original")
-        limits = Limits(recipe.max_drop, recipe.min_sqnr_db, goal.budget.size_mib, recipe.force)
-        tried, latency = judge_all(workshop, proven, source, original, limits)
-        chosen, why = choose(tried)
-        not_made = [*(c for c in made if isinstance(c, NotMade)), *failed]
-        findings = Findings(recipe, source, original.split, calibration, ready.passes, tried, not_made, chosen, why, latency)
-        if chosen is None:
-            return Outcome(None, _refusals(findings, goal), report_tree(findings, timings=True))
+        ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
+        found = explore(ready, tell, jobs=jobs)
+        findings = Findings(recipe, ready.source, ready.original.split, ready.passes, found)
+        if found.chosen is None:
+            return Outcome(None, _refusals(findings, ready.goal), report_tree(findings, timings=True))
         tell("packing")
-        return _packed(findings, chosen, goal, original, out)
-
-
-def _calibrated(workshop: Workshop, graph: Graph | None, schemes: tuple[str, ...], original: Original, tell: Tell) -> Calibration | None:
-    if graph is None or not any(scheme.endswith("-int8") for scheme in schemes):
-        return None
-    tell(f"calibrating on {len(original.split.calibrate)} samples")
-    return workshop.calibrate(graph, original.split.calibrate)
+        return _packed(findings, found.chosen, ready.goal, ready.original, out)
 
 
 def _packed(findings: Findings, chosen: Tried, goal: Goal, original: Original, out: Path) -> Outcome:
@@ -89,7 +75,8 @@ def _golden(findings: Findings, chosen: Tried, original: Original) -> tuple[tupl
     rows = original.split.evaluate
     classes = decisions(proof, processing) if original.metric == "top1" else [""] * len(rows)
     bytes_each = sum(array[0].nbytes for array in proof.values.values()) + sum(spec.bytes_for() for spec in proof.inputs)
-    steps = _output_steps(findings.calibration, proof)
+    variant = next((v for v in findings.found.variants if v.name == chosen.candidate.variant), None)
+    steps = _output_steps(variant.calibration if variant else None, proof)
     allowed = tolerance(proof, chosen.candidate.precision, steps, chosen.evaluation.max_abs_error)
     samples = Samples(original.samples.path, proof.inputs, processing.preprocess)
     return make_cases(proof, samples, rows, choose_cases(classes, bytes_each), allowed)
@@ -104,8 +91,8 @@ def _output_steps(calibration: Calibration | None, proof: Proof) -> dict[str, fl
 
 
 def _refusals(findings: Findings, goal: Goal) -> tuple[str, ...]:
-    said = [f"{item.candidate.scheme} {reason}" for item in findings.tried for reason in item.judgement.reasons]
-    said += [f"{item.scheme}: {item.reason}" for item in findings.not_made]
+    said = [f"{item.candidate.label} {reason}" for item in findings.found.tried for reason in item.judgement.reasons]
+    said += [f"{item.scheme}: {item.reason}" for item in findings.found.not_made]
     recipe = findings.recipe
     if findings.source.format == "onnx" and "onnx" in goal.runtimes and recipe.scheme != "as-is" and recipe.target != "tflite":
         said.append("--scheme as-is packs the file unchanged, proven and with golden cases")

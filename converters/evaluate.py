@@ -60,7 +60,7 @@ def evaluate(
 ) -> Evaluation:
     """``classes`` are the decisions on the original's and the candidate's outputs, ``truth`` the labels, both only for metric top1."""
     finite = all(bool(np.isfinite(array).all()) for array in candidate.values.values() if array.dtype.kind == "f")
-    largest, sqnr_db = _distance(original, candidate)
+    largest, sqnr_db = distance(original, candidate)
     raw = Evaluation("error", len(rows), largest, sqnr_db, finite)
     if metric != "top1":
         return raw
@@ -112,7 +112,7 @@ def _share(given: Sequence[str], truth: Sequence[str]) -> float:
     return sum(a == t for a, t in zip(given, truth, strict=True)) / len(truth)
 
 
-def _distance(original: Proof, candidate: Proof) -> tuple[float, float]:
+def distance(original: Proof, candidate: Proof) -> tuple[float, float]:
     """Largest absolute difference, and signal to noise in dB over all outputs; integers are made real first."""
     largest, signal, noise = 0.0, 0.0, 0.0
     for before, after in zip(original.outputs, candidate.outputs, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from converters.calibrate.ranges import Calibration
-from converters.candidates import NotMade
-from converters.choose import Tried
+from converters.choose import Tried, pareto
 from converters.evaluate import CONFIDENCE, Evaluation
 from converters.model import Source
 from converters.passes.run import PassResult
 from converters.recipe import Recipe
 from converters.samples import Split
-from converters.timing import Latency
+from converters.search import Found
 from edge_agent import __version__
 
 TOOLS = ("numpy", "onnx", "onnxruntime", "ai-edge-litert", "flatbuffers")
@@ -28,19 +27,19 @@ MAX_LISTED = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """Everything a build knows at its end."""
+    """Everything a conversion knows at its end."""
 
     recipe: Recipe
     source: Source
     split: Split
-    calibration: Calibration | None
     passes: tuple[PassResult, ...]
-    tried: Sequence[Tried]
-    not_made: Sequence[NotMade]
-    chosen: Tried | None
-    why: str
-    source_latency: Latency
+    found: Found
     golden_cases: int = 0
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Of the model itself."""
+        return self.found.variants[0].calibration if self.found.variants else None
 
 
 def tool_versions() -> dict[str, str]:
@@ -57,18 +56,21 @@ def tool_versions() -> dict[str, str]:
 def quality(findings: Findings) -> dict[str, Any]:
     """The verdict for the manifest: nothing that a clock has a say in, so that bytes repeat. ``forced`` only means that size and speed
     were no condition; answers always are."""
-    chosen = findings.chosen
+    chosen = findings.found.chosen
     assert chosen is not None
     return {
         "verdict": "passed",
         "forced": findings.recipe.force,
         "scheme": chosen.candidate.scheme,
+        "variant": chosen.candidate.variant,
+        "kept_float": list(chosen.candidate.kept_float),
         **_evaluation(chosen.evaluation),
         "max_drop": findings.recipe.max_drop,
         "min_sqnr_db": findings.recipe.min_sqnr_db,
         "model_bytes": len(chosen.candidate.data),
         "source_bytes": findings.source.bytes,
         "proven_in": {"runtime": chosen.proof.runtime, "version": chosen.proof.version, "machine": platform.machine()},
+        "proven_also_in": [f"{library} {version}" for library, version in chosen.proven[1:]],
         "calibration": _calibration(findings),
         "golden_cases": findings.golden_cases,
         "notes": list(chosen.judgement.notes),
@@ -81,37 +83,47 @@ def report_tree(findings: Findings, *, timings: bool) -> dict[str, Any]:
         "name": findings.recipe.name,
         "version": findings.recipe.version,
         "profiles": list(findings.recipe.profiles),
-        "chosen": findings.chosen.candidate.scheme if findings.chosen else None,
+        "chosen": findings.found.chosen.candidate.label if findings.found.chosen else None,
         "source": {
             "file": findings.source.path.name,
             "format": findings.source.format,
             "bytes": findings.source.bytes,
             "sha256": findings.source.sha256,
+            "origin": findings.source.origin or findings.source.format,
+            "notes": list(findings.source.notes),
         },
         "limits": {"max_drop": findings.recipe.max_drop, "min_sqnr_db": findings.recipe.min_sqnr_db, "confidence": CONFIDENCE},
-        "candidates": [_tried(item, timings=timings) for item in findings.tried],
-        "not_made": [asdict(item) for item in findings.not_made],
+        "candidates": [_tried(item, timings=timings) for item in findings.found.tried],
+        "not_made": [asdict(item) for item in findings.found.not_made],
         "calibration": _calibration(findings),
         "evaluation_samples": len(findings.split.evaluate),
         "samples_shared": findings.split.shared,
         "passes": [asdict(item) for item in findings.passes],
         "ranges": {name: list(extent) for name, extent in findings.calibration.ranges.items()} if findings.calibration else {},
+        "sensitivity": [asdict(noise) for noise in findings.found.sensitivity],
         "golden_cases": findings.golden_cases,
         "tools": tool_versions(),
     }
     if timings:
-        tree["why"] = findings.why
-        tree["source"]["latency_us"] = asdict(findings.source_latency)
+        latency = findings.found.source_latency
+        tree["why"] = findings.found.why
+        tree["pareto"] = [item.candidate.label for item in pareto(findings.found.tried)]
+        tree["source"]["latency_us"] = None if latency is None else asdict(latency)
         tree["measured_on"] = {"machine": platform.machine(), "system": platform.system(), "threads": 1}
     return tree
 
 
 def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
     tree: dict[str, Any] = {
+        "label": item.candidate.label,
         "scheme": item.candidate.scheme,
+        "variant": item.candidate.variant,
+        "kept_float": list(item.candidate.kept_float),
         "bytes": len(item.candidate.data),
+        "macs": item.macs,
         "runtime": item.proof.runtime,
         "runtime_version": item.proof.version,
+        "proven_in": [f"{library} {version}" for library, version in item.proven],
         **_evaluation(item.evaluation),
         "disagreements": [asdict(d) for d in item.evaluation.disagreements[:MAX_LISTED]],
         "notes": list(item.judgement.notes),
@@ -120,8 +132,8 @@ def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
         tree["passed"] = item.judgement.passed
         tree["reasons"] = list(item.judgement.reasons)
         tree["overridden"] = list(item.judgement.overridden)
-        tree["latency_us"] = asdict(item.latency)
-        tree["latency_ratio"] = asdict(item.speed)
+        tree["latency_us"] = None if item.latency is None else asdict(item.latency)
+        tree["latency_ratio"] = None if item.speed is None else asdict(item.speed)
     return tree
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from converters.evaluate import Evaluation
@@ -29,19 +30,34 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the user and the boards ask for."""
+    """What the user and the boards ask for. ``latency_ms`` only where this machine's clock speaks for the board's; ``strict`` asks that
+    the whole interval of the loss lie within ``max_drop``, not only the loss seen."""
 
     max_drop: float
     min_sqnr_db: float
     size_mib: float
+    memory_mib: float = math.inf
+    latency_ms: float = math.inf
     force: bool = False
+    strict: bool = False
 
 
-def judge(evaluation: Evaluation, limits: Limits, *, size_bytes: int, source_bytes: int, speed: Ratio | None) -> Judgement:
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What was measured of a candidate beside its answers: file size, the memory it needs at least, and its speed against the source's and
+    latency, ``None`` when it was not timed."""
+
+    size_bytes: int
+    source_bytes: int
+    memory_bytes: int = 0
+    speed: Ratio | None = None
+    latency_us: float | None = None
+
+
+def judge(evaluation: Evaluation, limits: Limits, weighed: Weighed) -> Judgement:
     """Wrong answers can never be forced through; being larger or slower than the source can."""
-    reasons = _quality(evaluation, limits)
-    if size_bytes > limits.size_mib * (1 << 20):
-        reasons.append(f"has {size_bytes / (1 << 20):.1f} MiB, the board's budget is {limits.size_mib:g} MiB")
+    size_bytes, source_bytes, speed = weighed.size_bytes, weighed.source_bytes, weighed.speed
+    reasons = [*quality(evaluation, limits), *over_budget(weighed, limits)]
     worse = []
     if size_bytes > max(source_bytes * LARGER_BY, source_bytes + LARGER_BYTES):
         worse.append(f"is larger than the source ({size_bytes} bytes against {source_bytes})")
@@ -52,7 +68,20 @@ def judge(evaluation: Evaluation, limits: Limits, *, size_bytes: int, source_byt
     return Judgement((*reasons, *worse), (), _notes(evaluation, limits))
 
 
-def _quality(evaluation: Evaluation, limits: Limits) -> list[str]:
+def over_budget(weighed: Weighed, limits: Limits) -> list[str]:
+    """What of the board's budget a candidate exceeds."""
+    reasons = []
+    if weighed.size_bytes > limits.size_mib * (1 << 20):
+        reasons.append(f"has {weighed.size_bytes / (1 << 20):.1f} MiB, the board's budget is {limits.size_mib:g} MiB")
+    if weighed.memory_bytes > limits.memory_mib * (1 << 20):
+        reasons.append(f"needs {weighed.memory_bytes / (1 << 20):.0f} MiB of memory, the board's budget is {limits.memory_mib:g} MiB")
+    if weighed.latency_us is not None and weighed.latency_us > limits.latency_ms * 1000:
+        reasons.append(f"takes {weighed.latency_us / 1000:.1f} ms, the board's budget is {limits.latency_ms:g} ms")
+    return reasons
+
+
+def quality(evaluation: Evaluation, limits: Limits) -> list[str]:
+    """Why its answers are not good enough; empty when they are."""
     if not evaluation.finite:
         return ["gives NaN or infinity where the original gives numbers"]
     if evaluation.drop is None:
@@ -65,6 +94,11 @@ def _quality(evaluation: Evaluation, limits: Limits) -> list[str]:
         what = "loses" if evaluation.labelled else "may lose up to"
         percent, allowed = 100 * evaluation.drop, 100 * limits.max_drop
         return [f"{what} {percent:.2f} points of accuracy on {evaluation.samples} samples, {allowed:.2f} are allowed"]
+    if limits.strict and evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
+        return [
+            f"is not proven to lose at most {100 * limits.max_drop:.2f} points: on {evaluation.samples} samples the loss may be "
+            f"{100 * evaluation.drop_high:.2f} (95 % interval); give more samples, or leave --strict out"
+        ]
     return []
 
 

@@ -82,7 +82,7 @@ def _tiles(tree: Mapping[str, Any]) -> str:
     if item["agreement"] is not None:
         tiles.append((f"{100 * item['agreement']:.2f} %", "same class as the original"))
     tiles.append((f"{_db(item['sqnr_db'])}", "signal to quantization noise"))
-    if "latency_us" in item:
+    if item.get("latency_us"):
         factor = 1 / item["latency_ratio"]["median"]
         tiles.append((f"{item['latency_us']['median_us']:.1f} µs", f"an inference here, {factor:.2f} times as fast as the original"))
     made = "".join(f'<div class="tile"><b>{escape(big)}</b><span>{escape(small)}</span></div>' for big, small in tiles)
@@ -98,7 +98,7 @@ def _quality_chart(tree: Mapping[str, Any]) -> str:
     )
     for item in tree["candidates"]:
         value = item[key] if item[key] is not None else 0.0
-        points.append(Point(item["scheme"], item["bytes"] / 1000, value if key == "sqnr_db" else 100 * value, _kind(tree, item)))
+        points.append(Point(item["label"], item["bytes"] / 1000, value if key == "sqnr_db" else 100 * value, _kind(tree, item)))
     if not points:
         return "<p class='soft'>No candidate could be made.</p>"
     if key != "sqnr_db":
@@ -109,12 +109,16 @@ def _quality_chart(tree: Mapping[str, Any]) -> str:
 
 def _latency_chart(tree: Mapping[str, Any]) -> str:
     """Bars are medians; the factors come from pairs of runs taken together, which a busy machine disturbs less."""
+    if not tree["source"].get("latency_us"):
+        return "<p class='soft'>Nothing was timed.</p>"
     original = tree["source"]["latency_us"]["median_us"]
     items = [Bar("original", original, f"{original:.1f} µs", "source")]
     for item in tree["candidates"]:
+        if item["latency_us"] is None:
+            continue
         spent = item["latency_us"]["median_us"]
         times_as_fast = 1 / item["latency_ratio"]["median"]
-        items.append(Bar(item["scheme"], spent, f"{spent:.1f} µs ({times_as_fast:.2f}x)", _kind(tree, item)))
+        items.append(Bar(item["label"], spent, f"{spent:.1f} µs ({times_as_fast:.2f}x)", _kind(tree, item)))
     return bars(items, "latency by candidate")
 
 
@@ -124,16 +128,16 @@ def _candidates(tree: Mapping[str, Any]) -> str:
         drop = "–" if item["drop"] is None else f"{100 * item['drop']:.2f}"
         interval = "–" if item["drop_low"] is None else f"{100 * item['drop_low']:.2f} … {100 * item['drop_high']:.2f}"
         cells = [
-            item["scheme"],
+            item["label"],
             f"{item['bytes'] / 1000:.1f}",
             drop,
             interval,
             _db(item["sqnr_db"]),
             f"{item['runtime']} {item['runtime_version']}",
         ]
-        rows.append((cells, "chosen" if item["scheme"] == tree["chosen"] else ""))
+        rows.append((cells, "chosen" if item["label"] == tree["chosen"] else ""))
     table = _table(("scheme", "kB", "points lost", "95 % interval", "signal to noise", "proven in"), rows)
-    said = [f"{item['scheme']}: {text}" for item in tree["candidates"] for text in (*item.get("reasons", ()), *item["notes"])]
+    said = [f"{item['label']}: {text}" for item in tree["candidates"] for text in (*item.get("reasons", ()), *item["notes"])]
     said += [f"{item['scheme']} not made: {item['reason']}" for item in tree["not_made"]]
     return table + "".join(f"<p class='soft'>{escape(text)}</p>" for text in dict.fromkeys(said))
 
@@ -171,11 +175,11 @@ def _passes(tree: Mapping[str, Any]) -> str:
 
 
 def _chosen(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((item for item in tree["candidates"] if item["scheme"] == tree["chosen"]), None)
+    return next((item for item in tree["candidates"] if item["label"] == tree["chosen"]), None)
 
 
 def _kind(tree: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    if item["scheme"] == tree["chosen"]:
+    if item["label"] == tree["chosen"]:
         return "chosen"
     return "passed" if item.get("passed", True) else "refused"
 

@@ -12,25 +12,34 @@ def built(outcome: Outcome) -> str:
     """The table of a build that wrote a bundle."""
     tree, written = outcome.tree, outcome.written
     assert written is not None
-    item = next(c for c in tree["candidates"] if c["scheme"] == tree["chosen"])
+    item = next(c for c in tree["candidates"] if c["label"] == tree["chosen"])
     source = tree["source"]
-    before, after = source["latency_us"]["median_us"], item["latency_us"]["median_us"]
     lines = [
-        f"{tree['name']} {tree['version']} for {', '.join(tree['profiles'])}: {item['scheme']}",
+        f"{tree['name']} {tree['version']} for {', '.join(tree['profiles'])}: {item['label']}",
         f"  {'':12}{'original':>12}{'bundle':>12}",
         *_quality(item, tree),
         f"  {'size':12}{_kb(source['bytes']):>12}{_kb(item['bytes']):>12}   {source['bytes'] / item['bytes']:.2f} times smaller",
-        f"  {'latency':12}{_us(before):>12}{_us(after):>12}   {1 / item['latency_ratio']['median']:.2f} times as fast on this machine "
-        f"({tree['measured_on']['machine']}, {item['runtime']} {item['runtime_version']}, one thread)",
+        *_latency(item, tree),
         f"  {'proof':12}{tree['evaluation_samples']} samples, signal to noise {_db(item['sqnr_db'])}, {tree['golden_cases']} golden cases",
+        *([f"  {'proven in':12}{', '.join(item['proven_in'])}"] if len(item["proven_in"]) > 1 else []),
         f"  {'choice':12}{tree['why']}",
         *_calibration(tree),
-        *(f"  {'note':12}{text}" for text in item["notes"]),
+        *(f"  {'note':12}{text}" for text in (*source["notes"], *item["notes"])),
         *(f"  {'forced':12}{text}" for text in item["overridden"]),
         f"  {'bundle':12}{written.bundle} ({_kb(written.bundle_bytes)}, sha256 {written.sha256[:16]}…)",
         f"  {'report':12}{written.html}",
     ]
     return "\n".join(lines)
+
+
+def _latency(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
+    if item["latency_us"] is None:
+        return []
+    before, after = tree["source"]["latency_us"]["median_us"], item["latency_us"]["median_us"]
+    return [
+        f"  {'latency':12}{_us(before):>12}{_us(after):>12}   {1 / item['latency_ratio']['median']:.2f} times as fast on this machine "
+        f"({tree['measured_on']['machine']}, {item['runtime']} {item['runtime_version']}, one thread)"
+    ]
 
 
 def refused(outcome: Outcome) -> str:

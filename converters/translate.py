@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 Tell = Callable[[str], None]
 
@@ -18,8 +19,9 @@ class Asked:
     """What the user said of the file beside its name.
 
     ``trust`` allows formats that run code when they are opened (pickle and its like, scripted layers); ``inputs`` declares inputs that
-    the file does not (``name:dtype[sizes]``); ``weights`` is the file with the weights where ``model`` names code (``package.module:function``);
-    ``samples`` are real samples the translation may be checked on; ``make_tools`` allows to make a missing tool environment.
+    the file does not (``name:dtype[sizes]``); ``weights`` is the file with the weights where ``model`` names code
+    (``package.module:function``); ``samples`` are real samples the translation may be checked on; ``make_tools`` allows to make a missing
+    tool environment.
     """
 
     model: str
@@ -49,4 +51,17 @@ Translator = Callable[[Asked, Path, Tell], Translated]
 Raises :class:`~converters.errors.InputError` naming the file and what to do.
 """
 
-TRANSLATORS: Mapping[str, Translator] = {}
+
+def _keras(asked: Asked, folder: Path, tell: Tell) -> Translated:
+    from converters.loaders.keras import translate_keras
+
+    return translate_keras(asked, folder, tell)
+
+
+def _pytorch(asked: Asked, folder: Path, tell: Tell) -> Translated:
+    from converters.loaders.pytorch import translate_pytorch
+
+    return translate_pytorch(asked, folder, tell)
+
+
+TRANSLATORS: Mapping[str, Translator] = MappingProxyType({"keras": _keras, "pytorch": _pytorch})

@@ -1,53 +1,80 @@
-"""Every candidate through its runtime, against the original, past the gate."""
+"""Every candidate through its runtimes, against the original, past the gate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from converters.candidates import Candidate, NotMade
 from converters.choose import Tried
 from converters.evaluate import Evaluation
-from converters.gate import Limits, judge
-from converters.model import Source
-from converters.original import Original
-from converters.recipe import Recipe
+from converters.gate import Judgement, Limits, Weighed, judge, quality
+from converters.prepare import Prepared
+from converters.proofs import prove_everywhere
 from converters.timing import Latency, latency, ratio
-from converters.workshop import Proof, Workshop
+from converters.workshop import Proof
 from edge_agent.errors import ModelError
 
+FLOAT = ("float32", "float16", "weights8")
 TIMING_S = 1.5
 TIMED_SAMPLES = 8
 
-Proven = tuple[Candidate, Proof, Evaluation]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proven:
+    """A candidate that loaded and ran: its answers, their distance from the original's, the multiplications of one inference, the memory
+    it needs at least, the runtimes it was proven in, and the reasons why one of them was not enough."""
+
+    candidate: Candidate
+    proof: Proof
+    evaluation: Evaluation
+    macs: int
+    memory_bytes: int
+    runtimes: tuple[tuple[str, str], ...]
+    unproven: tuple[str, ...] = ()
+
+    def good(self, limits: Limits) -> bool:
+        """Whether only its speed is left to be judged."""
+        return not quality(self.evaluation, limits) and not self.unproven
 
 
-def prove_all(
-    workshop: Workshop, candidates: Sequence[Candidate], original: Original, recipe: Recipe, tell: Callable[[str], None]
-) -> tuple[list[Proven], list[NotMade]]:
-    """What loads and runs, with its distance from the original; and what does not, with the runtime's reason."""
-    proven: list[Proven] = []
-    failed: list[NotMade] = []
-    for candidate in candidates:
-        tell(f"proving {candidate.scheme} on {len(original.split.evaluate)} samples")
-        try:
-            proof = workshop.prove(candidate.scheme, candidate.data, candidate.runtime, original.split.evaluate)
-        except ModelError as error:
-            failed.append(NotMade(candidate.scheme, str(error)))
-            continue
-        proven.append((candidate, proof, original.compare(proof, recipe)))
-    return proven, failed
+def prove(ready: Prepared, candidate: Candidate, macs: int, memory_bytes: int) -> Proven | NotMade:
+    """Runs ``candidate`` on the evaluation samples in every runtime its boards name. Never raises for what a runtime refuses."""
+    rows = ready.original.split.evaluate
+    try:
+        proof = ready.workshop.prove(candidate.label, candidate.data, candidate.runtime, rows)
+    except ModelError as error:
+        return NotMade(candidate.scheme, str(error), candidate.variant)
+    evaluation = ready.original.compare(proof, ready.recipe)
+    runtimes, reasons = prove_everywhere(
+        ready.workshop, proof, candidate.data, candidate.runtime, rows, ready.goal.prove, quantized=candidate.precision not in FLOAT
+    )
+    unproven = () if ready.recipe.unproven else reasons
+    return Proven(candidate, proof, evaluation, macs, memory_bytes, runtimes, unproven)
 
 
-def judge_all(
-    workshop: Workshop, proven: Sequence[Proven], source: Source, original: Original, limits: Limits
-) -> tuple[tuple[Tried, ...], Latency]:
-    """Times all of them in turn with the original and lets the gate judge; and the original's latency."""
-    paths = [original.proof.path, *(proof.path for _, proof, _ in proven)]
-    rounds = workshop.time(paths, original.split.evaluate[:TIMED_SAMPLES], budget_s=TIMING_S)
-    tried = []
-    for (candidate, proof, evaluation), spent in zip(proven, rounds[1:], strict=True):
-        speed = ratio(spent, rounds[0])
-        weighed = None if candidate.precision == "as-is" else speed  # the source cannot be slower than itself
-        judgement = judge(evaluation, limits, size_bytes=len(candidate.data), source_bytes=source.bytes, speed=weighed)
-        tried.append(Tried(candidate, proof, evaluation, judgement, latency(spent), speed))
+def judge_all(ready: Prepared, proven: Sequence[Proven], timed: Sequence[int], limits: Limits) -> tuple[tuple[Tried, ...], Latency | None]:
+    """Times those at positions ``timed`` in turn with the original and lets the gate judge all; and the original's latency."""
+    if not timed:
+        return tuple(_judged(ready, item, limits, None, None) for item in proven), None
+    paths = [ready.original.proof.path, *(proven[at].proof.path for at in timed)]
+    rounds = ready.workshop.time(paths, ready.original.split.evaluate[:TIMED_SAMPLES], budget_s=TIMING_S)
+    spent = dict(zip(timed, rounds[1:], strict=True))
+    tried = [_judged(ready, item, limits, spent.get(at), rounds[0]) for at, item in enumerate(proven)]
     return tuple(tried), latency(rounds[0])
+
+
+def _judged(ready: Prepared, item: Proven, limits: Limits, spent: list[float] | None, original: list[float] | None) -> Tried:
+    speed = None if spent is None or original is None else ratio(spent, original)
+    took = None if spent is None else latency(spent)
+    as_is = item.candidate.precision == "as-is"  # the source cannot be slower than itself
+    weighed = Weighed(
+        len(item.candidate.data),
+        ready.source.bytes,
+        item.memory_bytes,
+        None if as_is else speed,
+        took.median_us if took else None,
+    )
+    found = judge(item.evaluation, limits, weighed)
+    judgement = Judgement((*item.unproven, *found.reasons), found.overridden, found.notes)
+    return Tried(item.candidate, item.proof, item.evaluation, judgement, took, speed, item.macs, item.runtimes)

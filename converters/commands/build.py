@@ -33,10 +33,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from converters.convert import convert
-    from converters.show import built, refused
+    from converters.isolate import JobServer
 
-    outcome = convert(asked(options), options.samples, recipe(options), options.output, teller(options), jobs=options.jobs)
+    with JobServer() as server:  # first of all: its imports go on beside ours
+        from converters.convert import convert
+        from converters.show import built, refused
+
+        source, told = asked(options), teller(options)
+        outcome = convert(source, options.samples, recipe(options), options.output, told, jobs=options.jobs, server=server)
     if options.json:
         print(json.dumps({**outcome.tree, "refused": list(outcome.reasons)}, indent=2, sort_keys=True))
     elif outcome.written:

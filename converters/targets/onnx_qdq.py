@@ -1,12 +1,14 @@
-"""ONNX in int8: QuantizeLinear and DequantizeLinear pairs around what a runtime can then compute in integers.
+"""ONNX in integers: QuantizeLinear and DequantizeLinear pairs around what a runtime can then compute in integers.
 
 Activations are uint8 with a zero point, weights int8 by output channel, biases int32 (ONNX Runtime, "Quantize ONNX models": u8s8 is the
-form with fast kernels on x86-64 and ARM64). Operators that are not known here pass through in float. Inputs and outputs stay float.
+form with fast kernels on x86-64 and ARM64). Operators that only move values work on the codes themselves, so that it takes no rule of the
+runtime to keep them there. Inputs and outputs stay float.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,127 +16,181 @@ from onnx import helper
 
 from converters.calibrate.ranges import Range
 from converters.errors import UnsupportedOp
-from converters.model import Graph, attributes, copied, to_bytes
-from converters.passes.linear import LINEAR_OPS, linear_weights
-from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights, spread_scales
+from converters.model import Graph, copied, reads, to_bytes
+from converters.passes.linear import linear_weights
+from converters.targets.onnx_plan import Plan, plan
+from converters.targets.onnx_storage import stored_in_int8
+from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights
+from converters.targets.weighty import weight_axes, weight_axis
 
-MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
-"""Operators that only move values: output scale is input scale."""
-JOINING = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid", "Tanh", "LeakyRelu")
-"""Operators with integer kernels of their own."""
-RECTIFIERS = ("Relu", "Clip")
+_MICROSOFT = "com.microsoft"
 
 
-def emit_onnx_int8(graph: Graph, ranges: Mapping[str, Range]) -> bytes:
-    """The ONNX file. ``ranges`` has the calibrated extent of every float tensor. Raises :class:`UnsupportedOp` for want of a layer."""
-    return _Emitter(graph, ranges).emit()
+def emit_onnx_int8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
+    """The ONNX file. ``ranges`` has the calibrated extent of every float tensor; ``keep_float`` the first-output names of nodes that stay
+    float. Raises :class:`UnsupportedOp` for want of a layer."""
+    made = plan(graph, ranges, lambda extent: activation_scale(extent, signed=False), keep_float)
+    return _Emitter(graph, made, "uint8", keep_float).emit()
+
+
+def emit_onnx_int16x8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
+    """Likewise with activations of 16 bits (uint16) and int8 weights, for accelerators that compute so: on a processor it is slower than
+    float. The 16-bit pairs are of the domain com.microsoft, which older releases know too; ONNX has its own from opset 21 on."""
+    made = plan(graph, ranges, lambda extent: activation_scale(extent, signed=False, bits=16), keep_float)
+    return _Emitter(replace(graph, domains={**graph.domains, _MICROSOFT: 1}), made, "uint16", keep_float).emit()
 
 
 class _Emitter:
-    def __init__(self, graph: Graph, ranges: Mapping[str, Range]) -> None:
-        self._graph = graph
-        self._consumers = graph.consumers()
-        self._producers = graph.producers()
-        self._shown = graph.output_names()
-        self._linear = [n for n in graph.nodes if n.op_type in LINEAR_OPS and linear_weights(n, graph.constants) is not None]
-        self._linear = [n for n in self._linear if n.input[0] in ranges and _result(n, self._consumers, self._shown) in ranges]
-        self._scales = self._choose(ranges)
+    """A tensor keeps its name for its float values; ``name/codes`` is the same quantized, ``name/real`` the codes of a float one made
+    real again, for layers to read."""
+
+    def __init__(self, graph: Graph, made: Plan, dtype: str, keep_float: frozenset[str]) -> None:
+        self._graph, self._plan, self._dtype, self._keep_float = graph, made, np.dtype(dtype), keep_float
+        self._domain = "" if dtype == "uint8" else _MICROSOFT
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
+        self._written = {spec.name for spec in graph.inputs}
 
     def emit(self) -> bytes:
-        if not self._linear:
+        if not self._plan.layers:
             raise UnsupportedOp("there is no convolution or dense layer with constant weights to quantize")
-        linear = {id(node) for node in self._linear}
-        for spec in self._graph.inputs:
-            self._wrap(spec.name)
+        self._store_float_layers()
         for node in self._graph.nodes:
-            inputs = [self._read(name) for name in node.input]
-            if id(node) in linear:
-                inputs[1:] = self._weights(node)
-            outputs = [self._written(name) for name in node.output]
-            self._nodes.append(copied(node, inputs=inputs, outputs=outputs))
-            for name in node.output:
-                self._wrap(name)
+            self._node(node)
+        for spec in self._graph.outputs:
+            self._float(spec.name)
         return to_bytes(self._graph.edited(self._nodes, self._constants))
 
-    def _choose(self, ranges: Mapping[str, Range]) -> dict[str, Scale]:
-        """A scale for every tensor that is to be quantized."""
-        names: list[str] = []
-        for node in self._linear:
-            names += [node.input[0], *([] if self._stays_float(node) else [_result(node, self._consumers, self._shown)])]
-        pairs: list[tuple[str, str]] = []
-        chosen = set(names)
-        for node in self._graph.nodes:
-            if node.op_type in MOVING and node.input[0] in chosen and len(node.output) == 1:
-                pairs.append((node.input[0], node.output[0]))
-                chosen.add(node.output[0])
-            elif node.op_type in JOINING and self._joins(node, chosen, ranges):
-                names += [name for name in (*node.input, _result(node, self._consumers, self._shown)) if name in ranges]
-                chosen |= set(names)
-        scales = {name: activation_scale(ranges[name], signed=False) for name in names if name in ranges}
-        return spread_scales(scales, pairs)
+    def _node(self, node: Any) -> None:
+        name = node.output[0]
+        if name in self._plan.absorbed:
+            return
+        if name in self._plan.moves and self._dtype == np.uint8:
+            self._move(node)
+        elif name in self._plan.layers:
+            self._computed(node, self._layer_inputs(node))
+        elif name in self._plan.joins or name in self._plan.moves:
+            joins = name in self._plan.joins
+            self._computed(node, [self._operand(given, constants=joins) for given in node.input])
+        else:
+            for read in sorted(reads(node)):
+                self._float(read)
+            self._nodes.append(node)
+            self._written.update(node.output)
 
-    def _stays_float(self, node: Any) -> bool:
-        """A dense layer that ends the network gives its float sum as it is: one rounding less, at no cost."""
-        return node.op_type == "Gemm" and node.output[0] in self._shown and node.output[0] not in self._consumers
+    def _computed(self, node: Any, inputs: list[str]) -> None:
+        """``node`` between pairs: what it leaves is coded, or stays as it is."""
+        result = self._plan.results.get(node.output[0], node.output[0])
+        outputs = [result, *node.output[1:]]
+        if result not in self._plan.coded:
+            self._nodes.append(copied(node, inputs=inputs))
+            self._written.update(outputs)
+            return
+        self._nodes.append(copied(node, inputs=inputs, outputs=[f"{name}/sum" if name else "" for name in outputs]))
+        for name in filter(None, outputs):
+            self._quantize(f"{name}/sum", name)
 
-    def _joins(self, node: Any, chosen: set[str], ranges: Mapping[str, Range]) -> bool:
-        changing = [name for name in node.input if name and name not in self._graph.constants]
-        if node.op_type in ("Add", "Mul") and len(changing) != 2:
-            return False
-        return all(name in chosen for name in changing) and _result(node, self._consumers, self._shown) in ranges
+    def _move(self, node: Any) -> None:
+        """``node`` on the codes; its output's are as they come."""
+        inputs = [self._codes(node.input[0]), *node.input[1:]]
+        if node.op_type == "Pad" and (len(inputs) < 3 or not inputs[2] or inputs[2] in self._graph.constants):
+            scale, value = self._plan.scales[node.input[0]], self._graph.constants.get(inputs[2]) if len(inputs) > 2 else None
+            inputs[2:3] = [f"{node.output[0]}/border"]
+            self._constants[inputs[2]] = self._coded(np.zeros(()) if value is None else value.reshape(()), scale)
+        for name in inputs[1:]:
+            if name:
+                self._float(name)
+        outputs = [f"{name}/codes" if name else "" for name in node.output]
+        self._nodes.append(copied(node, inputs=inputs, outputs=outputs))
+        self._written.update(outputs)
 
-    def _weights(self, node: Any) -> list[str]:
-        """Names of the dequantized weight and bias of ``node``."""
+    def _layer_inputs(self, node: Any) -> list[str]:
+        if node.op_type == "MatMul":
+            axis = weight_axis(node, self._graph.constants)
+            second = self._operand(node.input[1]) if axis is None else self._weight(node, self._graph.constants[node.input[1]], axis)[0]
+            return [self._operand(node.input[0]), second]
         linear = linear_weights(node, self._graph.constants)
         assert linear is not None
-        stem = node.output[0]
-        weight = quantize_weights(linear.weight, linear.axis)
-        zeros = node.op_type == "Gemm"
-        names = [self._dequantized(f"{stem}/weight_q", weight.values, weight.scales, linear.axis, zeros=zeros)]
+        weight, scales = self._weight(node, linear.weight, linear.axis)
+        inputs = [self._operand(node.input[0]), weight]
         if len(node.input) > 2 and node.input[2]:
-            values, scales = quantize_bias(linear.bias, self._scales[node.input[0]].scale, weight.scales)
-            names.append(self._dequantized(f"{stem}/bias_q", values, scales, 0, zeros=zeros))
-        return names
+            values, factors = quantize_bias(linear.bias, self._plan.scales[node.input[0]].scale, scales)
+            inputs.append(self._dequantized(f"{node.output[0]}/bias", values, factors, 0, zeros=node.op_type == "Gemm"))
+        return inputs
+
+    def _weight(self, node: Any, array: Any, axis: int) -> tuple[str, Any]:
+        """The name of the dequantized weight, and its scales."""
+        made = quantize_weights(array, axis)
+        return self._dequantized(f"{node.output[0]}/weight", made.values, made.scales, axis, zeros=node.op_type != "Conv"), made.scales
 
     def _dequantized(self, name: str, values: Any, scales: Any, axis: int, *, zeros: bool) -> str:
         """ONNX takes an absent zero point for 0; ONNX Runtime makes an integer kernel of a Gemm only when the ``zeros`` are written."""
-        inputs = [name, f"{name}/scale"]
-        self._constants.update({name: values, inputs[1]: scales})
+        inputs = [f"{name}_q", f"{name}_q/scale"]
+        self._constants.update({inputs[0]: values, inputs[1]: scales})
         if zeros:
-            inputs.append(f"{name}/zero")
+            inputs.append(f"{name}_q/zero")
             self._constants[inputs[2]] = np.zeros(len(scales), values.dtype)
-        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}/real"], axis=axis))
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}_q/real"], axis=axis))
+        return f"{name}_q/real"
+
+    def _operand(self, name: str, *, constants: bool = False) -> str:
+        """What an integer operator reads of tensor ``name``: codes made real. ``constants`` are coded too."""
+        if name in self._graph.constants:
+            return self._constant(name) if constants and self._graph.constants[name].dtype == np.float32 else name
+        if name not in self._plan.scales:
+            return name
+        return self._real(name) if name in self._plan.coded else self._real(name, f"{name}/real")
+
+    def _constant(self, name: str) -> str:
+        array = self._graph.constants[name]
+        extent = (float(array.min(initial=0.0)), float(array.max(initial=0.0)))
+        scale = activation_scale(extent, signed=False, bits=8 * self._dtype.itemsize)
+        factors = self._factors(f"{name}/codes", scale)
+        if f"{name}/codes" not in self._constants:
+            self._constants[f"{name}/codes"] = self._coded(array, scale)
+            self._pair("DequantizeLinear", f"{name}/codes", factors, f"{name}/real")
         return f"{name}/real"
 
-    def _wrap(self, name: str) -> None:
-        """After tensor ``name``: quantize it and make it real again; readers take the latter."""
-        scale = self._scales.get(name)
-        if scale is None:
-            return
+    def _float(self, name: str) -> None:
+        """Sees to it that the float values of ``name`` are there."""
+        if name in self._plan.coded:
+            self._real(name)
+
+    def _real(self, name: str, target: str = "") -> str:
+        target = target or name
+        if target not in self._written:
+            codes = self._codes(name)
+            self._pair("DequantizeLinear", codes, self._factors(name, self._plan.scales[name]), target)
+        return target
+
+    def _codes(self, name: str) -> str:
+        if f"{name}/codes" not in self._written:
+            self._quantize(name, name)
+        return f"{name}/codes"
+
+    def _quantize(self, source: str, name: str) -> None:
+        self._pair("QuantizeLinear", source, self._factors(name, self._plan.scales[name]), f"{name}/codes")
+
+    def _pair(self, op: str, source: str, factors: list[str], target: str) -> None:
+        self._nodes.append(helper.make_node(op, [source, *factors], [target], domain=self._domain))
+        self._written.add(target)
+
+    def _factors(self, name: str, scale: Scale) -> list[str]:
         factors = [f"{name}/scale", f"{name}/zero"]
-        self._constants.update({factors[0]: np.float32(scale.scale), factors[1]: np.uint8(scale.zero_point)})
-        self._nodes.append(helper.make_node("QuantizeLinear", [self._written(name), *factors], [f"{name}/codes"]))
-        self._nodes.append(helper.make_node("DequantizeLinear", [f"{name}/codes", *factors], [self._read(name)]))
+        self._constants.update({factors[0]: np.float32(scale.scale), factors[1]: self._dtype.type(scale.zero_point)})
+        return factors
 
-    def _read(self, name: str) -> str:
-        """What readers of tensor ``name`` read now; the name of an output of the model stays."""
-        return f"{name}/real" if name in self._scales and name not in self._shown else name
+    def _coded(self, array: Any, scale: Scale) -> Any:
+        limits = np.iinfo(self._dtype)
+        return np.clip(np.rint(array / scale.scale) + scale.zero_point, limits.min, limits.max).astype(self._dtype)
 
-    def _written(self, name: str) -> str:
-        return f"{name}/float" if name in self._scales and name in self._shown else name
-
-
-def _result(node: Any, consumers: Mapping[str, list[Any]], shown: frozenset[str]) -> str:
-    """The tensor to quantize after ``node``: what a rectifier right behind it gives, since the two become one integer operation."""
-    name = str(node.output[0])
-    after = consumers.get(name, [])
-    if (
-        len(after) == 1
-        and after[0].op_type in RECTIFIERS
-        and name not in shown
-        and not (attributes(after[0]) and after[0].op_type == "Relu")
-    ):
-        return str(after[0].output[0])
-    return name
+    def _store_float_layers(self) -> None:
+        """Weights of layers for which there is no integer kernel are stored in int8 all the same."""
+        users = {node.input[1]: node for node in self._graph.nodes if len(node.input) > 1 and node.op_type == "ConvTranspose"}
+        axes = {
+            name: axis for name, axis in weight_axes(self._graph).items() if name in users and users[name].output[0] not in self._keep_float
+        }
+        nodes, constants = stored_in_int8(self._graph, axes)
+        self._nodes += nodes
+        self._constants.update(constants)
+        self._graph = replace(self._graph, constants={k: v for k, v in self._graph.constants.items() if f"{k}/stored" not in constants})

@@ -152,7 +152,7 @@ def build_digits(model: str, version: str, bundle: Path, *, show: bool = True) -
 
 def against_original(report: dict[str, Any]) -> str:
     """Accuracy, size and latency of the converter's choice against the float original, in one line."""
-    chosen = next(c for c in report["candidates"] if c["scheme"] == report["chosen"])
+    chosen = next(c for c in report["candidates"] if c["label"] == report["chosen"])
     source = report["source"]
     return (
         f"{report['chosen']}: accuracy {100 * chosen['accuracy']:.2f} % (float {100 * chosen['original_accuracy']:.2f} %), "

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,39 +112,75 @@ def test_all_schemes_of_the_board_are_tried_and_the_choice_is_explained(tmp_path
     assert tree["bundle"]["bytes"] == (tmp_path / "m.edgemodel").stat().st_size
 
 
-def imbalanced(path: Path) -> Path:
-    """The same network with the channels of its first layer scaled far apart, and the next layer's weights the other way."""
+def rewritten(path: Path, change: Callable[[dict[str, Any], list[Any]], None]) -> Path:
+    """The example with other constants."""
     proto = onnx.load(str(MODEL))
     arrays = {tensor.name: numpy_helper.to_array(tensor).copy() for tensor in proto.graph.initializer}
-    first, second = (node for node in proto.graph.node if node.op_type == "Conv")
-    factor = (2.0 ** np.random.default_rng(2).uniform(-9, 9, arrays[first.input[1]].shape[0])).astype(np.float32)
-    arrays[first.input[1]] *= factor[:, None, None, None]
-    arrays[first.input[2]] *= factor
-    arrays[second.input[1]] /= factor[None, :, None, None]
+    change(arrays, [node for node in proto.graph.node if node.op_type in ("Conv", "Gemm")])
     for tensor in proto.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
     path.write_bytes(proto.SerializeToString())
     return path
 
 
+def imbalance(arrays: dict[str, Any], layers: list[Any]) -> None:
+    """The channels of the first layer scaled far apart, and the next layer's weights the other way: the same network."""
+    first, second = layers[:2]
+    factor = (2.0 ** np.random.default_rng(2).uniform(-9, 9, arrays[first.input[1]].shape[0])).astype(np.float32)
+    arrays[first.input[1]] *= factor[:, None, None, None]
+    arrays[first.input[2]] *= factor
+    arrays[second.input[1]] /= factor[None, :, None, None]
+
+
+def bury(arrays: dict[str, Any], layers: list[Any]) -> None:
+    """One channel is dead, and the dense layer's weights for it are huge: on one scale with them, all others round to nothing."""
+    conv, dense = layers[1], layers[2]
+    arrays[conv.input[2]][0] = -1000
+    arrays[dense.input[1]][:, :4] = 3000
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_a_model_whose_ranges_are_far_apart_is_repaired(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = rewritten(tmp_path / "imbalanced.onnx", imbalance)
+    assert build(model, tmp_path / "m.edgemodel", *FEW, "--target", target, "--scheme", "int8", "--force", "--json") == 0
+    item = json.loads(capsys.readouterr().out)["candidates"][0]
+    assert item["sqnr_db"] > 35
+    assert not item["kept_float"]
+
+
 @pytest.mark.parametrize("target", ["onnx", "tflite"])
 def test_a_model_that_int8_destroys_is_refused_and_nothing_is_written(
     target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = imbalanced(tmp_path / "imbalanced.onnx")
+    model = rewritten(tmp_path / "buried.onnx", bury)
     out = tmp_path / "out" / "m.edgemodel"
     out.parent.mkdir()
-    assert build(model, out, *FEW, "--target", target, "--scheme", "int8", "--force") == 3
+    assert build(model, out, *FEW, "--target", target, "--scheme", "int8", "--force", "--no-search") == 3
     assert f"{target}-int8 loses" in capsys.readouterr().err
     assert not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_the_search_gives_back_only_the_layer_that_int8_destroys(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = rewritten(tmp_path / "buried.onnx", bury)
+    assert build(model, tmp_path / "m.edgemodel", *FEW, "--target", target, "--scheme", "int8", "--force", "--json") == 0
+    tree = json.loads(capsys.readouterr().out)
+    refused, mixed = tree["candidates"]
+    assert not refused["passed"] and mixed["passed"]
+    assert mixed["kept_float"][0] == tree["sensitivity"][0]["layer"]
+    assert len(mixed["kept_float"]) < len(tree["sensitivity"]) / 2 + 1
+    assert mixed["drop"] <= 0.01
 
 
 def test_without_labels_agreement_is_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with np.load(DIGITS / "samples.npz") as held:
         np.savez(tmp_path / "s.npz", image=held["image"])
     declared = ["--samples", str(tmp_path / "s.npz"), "--processing", str(DIGITS / "processing.toml")]
-    model = imbalanced(tmp_path / "imbalanced.onnx")
-    assert build(model, tmp_path / "m.edgemodel", *FEW, "--target", "tflite", "--scheme", "int8", "--force", declared=declared) == 3
+    model = rewritten(tmp_path / "buried.onnx", bury)
+    assert (
+        build(model, tmp_path / "m.edgemodel", *FEW, "--target", "tflite", "--scheme", "int8", "--force", "--no-search", declared=declared)
+        == 3
+    )
     assert "tflite-int8 may lose up to" in capsys.readouterr().err
 
 
@@ -183,7 +220,7 @@ def test_weights_in_a_file_beside_the_model_are_taken_in(tmp_path: Path) -> None
 
 
 def test_several_boards_share_one_bundle(tmp_path: Path) -> None:
-    options = [*FEW, "--profile", "generic-armv7", "--target", "tflite", "--scheme", "int8", "--force"]
+    options = [*FEW, "--profile", "generic-armv7", "--target", "tflite", "--scheme", "int8", "--force", "--unproven"]
     assert build(MODEL, tmp_path / "m.edgemodel", *options) == 0
     needs = read_manifest(tmp_path / "m.edgemodel").requires
     assert needs.profiles == ("rpi4", "generic-armv7")
@@ -256,12 +293,12 @@ def test_a_wrong_processing_file_names_the_key(text: str, what: str, tmp_path: P
 
 def test_an_operator_that_tflite_lacks_is_named_with_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     n = Net((1, 12))
-    model = n.write(n.dense(n.node("Erf", n.dense("x", 12, 64)), 64, 64), tmp_path / "erf.onnx")
+    model = n.write(n.dense(n.node("Hardmax", n.dense("x", 12, 64)), 64, 64), tmp_path / "hardmax.onnx")
     np.savez(tmp_path / "s.npz", x=np.random.default_rng(1).normal(size=(40, 12)).astype(np.float32))
     declared = ["--samples", str(tmp_path / "s.npz")]
     assert build(model, tmp_path / "m.edgemodel", "--target", "tflite", declared=declared) == 3
     error = capsys.readouterr().err
-    assert "operator Erf (node n_t1)" in error
+    assert "operator Hardmax (node n_t1)" in error
     assert "--target onnx takes it" in error
     assert build(model, tmp_path / "m.edgemodel", "--force", declared=declared) == 0
     assert read_manifest(tmp_path / "m.edgemodel").runtime.name == "onnx"

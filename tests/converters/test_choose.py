@@ -12,7 +12,7 @@ from converters.timing import Latency, Ratio
 
 def tried(scheme: str, low: float, high: float, *, passed: bool = True) -> Tried:
     judgement = SimpleNamespace(passed=passed)
-    return Tried(SimpleNamespace(scheme=scheme), None, None, judgement, Latency(1.0, 1.0), Ratio((low + high) / 2, low, high))
+    return Tried(SimpleNamespace(scheme=scheme, label=scheme), None, None, judgement, Latency(1.0, 1.0), Ratio((low + high) / 2, low, high))
 
 
 @pytest.mark.parametrize(

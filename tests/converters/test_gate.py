@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from converters.evaluate import Evaluation, evaluate, paired_interval, wilson
-from converters.gate import Limits, judge
+from converters.gate import Limits, Weighed, judge
 from converters.timing import Ratio, ratio
 from converters.workshop import Proof
 from edge_agent.values import TensorSpec
@@ -30,7 +30,7 @@ def top1(before: str, after: str, truth: str | None) -> Evaluation:
 def verdict(
     evaluation: Evaluation, *, limits: Limits = LIMITS, size: int = 100, source: int = 1000, speed: Ratio | None = EVEN
 ) -> list[str]:
-    return list(judge(evaluation, limits, size_bytes=size, source_bytes=source, speed=speed).reasons)
+    return list(judge(evaluation, limits, Weighed(size, source, speed=speed)).reasons)
 
 
 def test_with_labels_right_answers_lost_and_won_are_counted() -> None:
@@ -73,7 +73,7 @@ def test_larger_and_slower_are_refused_unless_forced() -> None:
     assert len(reasons) == 2
     assert "larger than the source (5000 bytes against 1000)" in reasons[0]
     assert "slower than the source on this machine (1.30 times its latency" in reasons[1]
-    forced = judge(same, Limits(0.01, 25, 1, force=True), size_bytes=5000, source_bytes=1000, speed=slow)
+    forced = judge(same, Limits(0.01, 25, 1, force=True), Weighed(5000, 1000, speed=slow))
     assert forced.passed
     assert list(forced.overridden) == reasons
     assert not verdict(same, speed=Ratio(1.3, 0.9, 1.6))  # noise is no proof
@@ -96,7 +96,7 @@ def test_numbers_that_are_none_are_refused() -> None:
 
 
 def test_too_few_samples_are_said_to_be_too_few() -> None:
-    judged = judge(top1("ab" * 10, "ab" * 10, "ab" * 10), LIMITS, size_bytes=1, source_bytes=1, speed=None)
+    judged = judge(top1("ab" * 10, "ab" * 10, "ab" * 10), LIMITS, Weighed(1, 1))
     assert judged.passed
     assert "20 samples are too few to be sure" in judged.notes[0]
 

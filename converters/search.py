@@ -1,0 +1,165 @@
+"""The search: write what the boards allow, prove it, let the gate see it, time the best, choose.
+
+Free checks come first (what can be written, what fits the budget), then the answers on this machine, then at most eight stopwatches.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from converters.candidates import Candidate, NotMade, emit
+from converters.choose import WORTH_ELSEWHERE, WORTH_HERE, Tried, choose
+from converters.gate import Limits
+from converters.memory import least_memory
+from converters.mixed import fewest_float
+from converters.prepare import Prepared
+from converters.sensitivity import LayerNoise, rank_layers
+from converters.shortlist import shortlist
+from converters.timing import Latency
+from converters.translate import Tell
+from converters.trying import Proven, judge_all, prove
+from converters.variants import Variant, plain, pruned
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+INTEGER = ("int8", "int16x8")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """All that a search found out. ``variants`` begin with the model itself; ``sensitivity`` has the noisiest layer first."""
+
+    variants: tuple[Variant, ...]
+    tried: tuple[Tried, ...]
+    not_made: tuple[NotMade, ...]
+    sensitivity: tuple[LayerNoise, ...]
+    source_latency: Latency | None
+    chosen: Tried | None
+    why: str
+
+
+def explore(ready: Prepared, tell: Tell, *, jobs: int = 0) -> Found:
+    """Searches as the recipe says; ``jobs`` proofs at once (0: one for each processor)."""
+    return _Search(ready, tell, jobs or os.cpu_count() or 1).run()
+
+
+class _Search:
+    def __init__(self, ready: Prepared, tell: Tell, jobs: int) -> None:
+        self._ready, self._tell, self._jobs = ready, tell, jobs
+        recipe, budget = ready.recipe, ready.goal.budget
+        self._here = platform.machine() in ready.goal.arch
+        latency_ms = budget.latency_ms if self._here else float("inf")
+        self._limits = Limits(
+            recipe.max_drop, recipe.min_sqnr_db, budget.size_mib, budget.memory_mib, latency_ms, recipe.force, recipe.strict
+        )
+
+    def run(self) -> Found:
+        ready = self._ready
+        variants = self._variants()
+        made = self._written(variants)
+        proven, failed = self._proven(made, variants)
+        ranking: tuple[LayerNoise, ...] = ()
+        if ready.recipe.search and variants and variants[0].calibration is not None:
+            self._tell("measuring each layer's noise")
+            ranking = rank_layers(ready.workshop, variants[0], ready.original, self._each)
+            proven, failed = self._rescued(proven, failed, variants[0], ranking)
+        good = [at for at, item in enumerate(proven) if item.good(self._limits)]
+        timed = self._timed(proven, good) if ready.recipe.search else ()
+        if timed:
+            self._tell(f"timing {len(timed)} in turn with the original")
+        tried, latency = judge_all(ready, proven, timed, self._limits)
+        chosen, why = choose(tried, worth=WORTH_HERE if self._here else WORTH_ELSEWHERE)
+        not_made = (*(item for item in made if isinstance(item, NotMade)), *failed)
+        return Found(variants, tried, not_made, ranking, latency, chosen, why)
+
+    def _variants(self) -> tuple[Variant, ...]:
+        ready, recipe = self._ready, self._ready.recipe
+        if ready.graph is None or ready.schemes[0].endswith("as-is"):
+            return ()
+        rows = ready.original.split.calibrate
+        integer = any(scheme.partition("-")[2] in INTEGER for scheme in ready.schemes)
+        if integer:
+            self._tell(f"calibrating on {len(rows)} samples")
+        base = plain(ready.workshop, ready.graph, rows, recipe.calibrator, integer=integer)
+        if not recipe.prune:
+            return (base,)
+        return (base, *pruned(ready.workshop, ready.graph, rows, recipe.calibrator, self._tell))
+
+    def _written(self, variants: tuple[Variant, ...]) -> list[Candidate | NotMade]:
+        """Candidates in the board's order, the model itself before its pruned forms. Without a search the first that can be written."""
+        ready = self._ready
+        made: list[Candidate | NotMade] = []
+        for scheme in ready.schemes:
+            integer = scheme.partition("-")[2] in INTEGER
+            chosen = [v for v in variants if not v.name or integer or not _has_integer(ready.schemes)]
+            made += [emit(scheme, ready.source, variant) for variant in chosen or (None,)]
+            if not ready.recipe.search and isinstance(made[-1], Candidate):
+                break
+        return made
+
+    def _proven(self, made: Sequence[Candidate | NotMade], variants: tuple[Variant, ...]) -> tuple[list[Proven], list[NotMade]]:
+        candidates = [item for item in made if isinstance(item, Candidate)]
+        self._tell(f"proving {len(candidates)} on {len(self._ready.original.split.evaluate)} samples")
+        by_name = {variant.name: variant for variant in variants}
+        results = self._each(lambda candidate: self._prove(candidate, by_name.get(candidate.variant)), candidates)
+        return [r for r in results if isinstance(r, Proven)], [r for r in results if isinstance(r, NotMade)]
+
+    def _prove(self, candidate: Candidate, variant: Variant | None) -> Proven | NotMade:
+        memory = least_memory(variant.graph, len(candidate.data)) if variant else len(candidate.data)
+        return prove(self._ready, candidate, variant.macs if variant else 0, memory)
+
+    def _rescued(
+        self, proven: list[Proven], failed: list[NotMade], base: Variant, ranking: tuple[LayerNoise, ...]
+    ) -> tuple[list[Proven], list[NotMade]]:
+        """With a mixed candidate behind each integer one of the model itself that the gate would refuse for its answers."""
+        result: list[Proven] = []
+        for item in proven:
+            result.append(item)
+            integer = item.candidate.precision in INTEGER and not item.candidate.variant
+            if not integer or item.good(self._limits) or item.unproven or not ranking:
+                continue
+            self._tell(f"giving layers of {item.candidate.scheme} back to float")
+            mixed = self._mixed(item.candidate.scheme, base, ranking)
+            if isinstance(mixed, Proven):
+                result.append(mixed)
+            else:
+                failed = [*failed, mixed]
+        return result, failed
+
+    def _mixed(self, scheme: str, base: Variant, ranking: tuple[LayerNoise, ...]) -> Proven | NotMade:
+        seen: dict[tuple[str, ...], Proven] = {}
+
+        def passes(kept: tuple[str, ...]) -> bool:
+            candidate = emit(scheme, self._ready.source, base, kept)
+            result = self._prove(candidate, base) if isinstance(candidate, Candidate) else candidate
+            if isinstance(result, NotMade):
+                return False
+            seen[kept] = result
+            return result.good(self._limits)
+
+        kept = fewest_float(ranking, passes)
+        if kept is None:
+            return NotMade(scheme, "its answers are not good enough even with half of the layers left in float", "mixed")
+        return seen[kept]
+
+    def _timed(self, proven: Sequence[Proven], good: Sequence[int]) -> tuple[int, ...]:
+        """Positions in ``proven``; those that the gate refuses anyway only where nothing else is there to be shown."""
+        among = list(good) or list(range(len(proven)))
+        chosen = shortlist([proven[at].candidate for at in among], [proven[at].macs for at in among])
+        return tuple(among[at] for at in chosen)
+
+    def _each(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+        """``function`` of each item, ``jobs`` at once, in order."""
+        if self._jobs == 1 or len(items) < 2:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(self._jobs) as pool:
+            return list(pool.map(function, items))
+
+
+def _has_integer(schemes: Sequence[str]) -> bool:
+    return any(scheme.partition("-")[2] in INTEGER for scheme in schemes)
