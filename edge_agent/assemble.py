@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from edge_agent import birth
 from edge_agent.agent import Agent, Parts
-from edge_agent.board import choose_profile, device_facts, require_runtime
+from edge_agent.board import choose_profile, device_facts, require_runtime, require_update_libraries
 from edge_agent.clock import Clock, SystemClock, iso_utc
 from edge_agent.commands import CommandDesk
 from edge_agent.config import AgentConfig
@@ -55,6 +55,7 @@ def assemble(config: AgentConfig) -> Agent:
     clock = SystemClock()
     profile = choose_profile(config.device.profile)
     require_runtime()
+    require_update_libraries(config.updates.repository)
     places = Places(config.device.state_dir)
     places.make()
     events = EventFan(logging.getLogger("edge_agent"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from device_profiles.detect import detect
 from device_profiles.load import load_profile
 from device_profiles.schema import DeviceProfile, ProfileError
@@ -9,6 +11,8 @@ from edge_agent import __version__
 from edge_agent.errors import ConfigError, Problem
 from edge_agent.runtimes.installed import installed
 from edge_agent.update.compatibility import DeviceFacts
+
+_UPDATE_LIBRARIES = ("tuf", "securesystemslib", "cryptography")
 
 
 def choose_profile(name: str) -> DeviceProfile:
@@ -23,6 +27,22 @@ def require_runtime() -> None:
     """Raises ConfigError when not one library that runs models is installed: an agent without any can do nothing."""
     if not installed():
         raise ConfigError([Problem("models", "no runtime is installed: pip install 'edge-runtime[onnx]' or 'edge-runtime[tflite]'")])
+
+
+def require_update_libraries(repository: str) -> None:
+    """Raises ConfigError when updates come from a ``repository`` and what verifies its signatures is not installed."""
+    missing = [name for name in _UPDATE_LIBRARIES if not _is_installed(name)]
+    if repository and missing:
+        said = f"verifying updates needs {', '.join(missing)}: pip install 'edge-runtime[onnx]' or 'edge-runtime[tflite]'"
+        raise ConfigError([Problem("updates.repository", said)])
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def device_facts(profile: DeviceProfile) -> DeviceFacts:

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from edge_agent.board import choose_profile, device_facts, require_runtime
+from edge_agent.board import choose_profile, device_facts, require_runtime, require_update_libraries
 from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
@@ -40,10 +40,11 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
         facts = device_facts(choose_profile(config.device.profile))
     except ConfigError as error:
         problems.extend(error.problems)
-    try:
-        require_runtime()
-    except ConfigError as error:
-        problems.extend(error.problems)
+    for require in (require_runtime, lambda: require_update_libraries(config.updates.repository)):
+        try:
+            require()
+        except ConfigError as error:
+            problems.extend(error.problems)
     files = {
         "mqtt.password_file": config.mqtt.password_file,
         "mqtt.tls_ca": config.mqtt.tls_ca,

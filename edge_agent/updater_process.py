@@ -61,9 +61,12 @@ def _fetch(request: Request) -> str:
 
 def _from_repository(request: Request, store: FileStore) -> str:
     from edge_agent.update.fetch import check_space, download
-    from edge_agent.update.http import Http
-    from edge_agent.update.trust import Trust
 
+    try:
+        from edge_agent.update.http import Http
+        from edge_agent.update.trust import Trust
+    except ModuleNotFoundError as error:
+        raise FetchRefused(f"{error.name} is not installed: pip install 'edge-runtime[onnx]' or 'edge-runtime[tflite]'") from None
     place, command = request.place, request.command
     if not place.repository or place.trusted_root is None:
         raise FetchRefused("no repository is configured; set updates.repository and updates.trusted_root")

@@ -13,6 +13,7 @@ from fleet_controller import broker, cli_devices, cli_repository
 from fleet_controller.errors import UsageError
 from fleet_controller.table import clean
 
+_EXTRA = ("tuf", "securesystemslib", "cryptography", "urllib3")
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _dispatch(args)
         sys.stdout.flush()  # here, where a reader that has gone can still be told from a failure
         return status
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        return _complain(f"{error.name} is not installed: pip install 'edge-runtime[fleet]'", EXIT_FAILED)
     except UsageError as error:
         return _complain(error, EXIT_USAGE)
     except EdgeError as error:
@@ -55,7 +60,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     return cli_devices.COMMANDS[args.command](args)
 
 
-def _complain(error: Exception, status: int) -> int:
+def _complain(error: Exception | str, status: int) -> int:
     print(f"edge-fleet: {clean(str(error))}", file=sys.stderr)
     return status
 

@@ -12,7 +12,8 @@ from models import tiny_bundle, tiny_onnx
 ABSENT = """
 import sys
 from importlib import metadata
-absent = {"numpy", "onnx", "onnxruntime", "ai_edge_litert", "ai-edge-litert", "tflite_runtime", "tflite-runtime", "onnxruntime-gpu"}
+absent = {"numpy", "onnx", "onnxruntime", "ai_edge_litert", "ai-edge-litert", "tflite_runtime", "tflite-runtime", "onnxruntime-gpu",
+          "tuf", "securesystemslib", "cryptography", "urllib3"}
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in absent:
@@ -48,6 +49,22 @@ def test_the_agent_names_the_extras_of_the_runtimes(tmp_path: Path) -> None:
     for word in ("check", "run"):
         status, said = bare("edge_agent", word, "--config", config)
         assert status == 2 and "pip install 'edge-runtime[onnx]'" in said
+
+
+def test_an_agent_with_a_repository_names_the_extras_that_verify_updates(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    (tmp_path / "root.json").write_text("{}")
+    updates = '[updates]\nrepository = "http://127.0.0.1:1"\ntrusted_root = "root.json"\n'
+    config.write_text(f'[device]\nid = "d1"\nprofile = "rpi4"\nstate_dir = "state"\nruntime_dir = "run"\n{updates}')
+    status, said = bare("edge_agent", "check", "--config", config)
+    assert status == 2
+    assert "updates.repository: verifying updates needs tuf, securesystemslib, cryptography: pip install 'edge-runtime[onnx]'" in said
+
+
+def test_the_fleet_names_its_extra(tmp_path: Path) -> None:
+    status, said = bare("fleet_controller", "init", tmp_path / "repo")
+    assert status == 1 and "is not installed: pip install 'edge-runtime[fleet]'" in said
+    assert not (tmp_path / "repo").exists()
 
 
 def test_inspecting_a_bundle_needs_no_extra(tmp_path: Path) -> None:
