@@ -60,7 +60,7 @@ class NotMade:
 
 def schemes_to_try(source: Source, goal: Goal, recipe: Recipe) -> tuple[str, ...]:
     """Schemes in the board's order that the options leave. Raises :class:`InputError` when none is left."""
-    if recipe.scheme == "as-is" or source.format == "tflite":
+    if recipe.scheme == "as-is" or source.graph is None:
         return (_as_is(source, goal, recipe),)
     allowed = [
         scheme
@@ -100,9 +100,16 @@ def _write(scheme: str, variant: Variant, kept_float: frozenset[str]) -> bytes:
     return integer(variant.for_integers(kept_float), variant.calibration.ranges, keep_float=kept_float)
 
 
+def as_it_is(source: Source, goal: Goal, recipe: Recipe) -> str:
+    """The scheme that packs the file unchanged where the options leave the choice and the boards run it; else empty."""
+    open_choice = recipe.scheme == "auto" and recipe.target in ("auto", source.format)
+    return f"{source.format}-as-is" if open_choice and source.format in goal.runtimes and source.graph is not None else ""
+
+
 def _as_is(source: Source, goal: Goal, recipe: Recipe) -> str:
     if recipe.scheme not in ("auto", "as-is"):
-        raise InputError(f"{source.path}: a .tflite file is packed as it is; scheme {recipe.scheme} needs the ONNX file it was made from")
+        why = "; ".join(source.notes) or "its network is not read here"
+        raise InputError(f"{source.path}: can only be packed as it is ({why}); scheme {recipe.scheme} needs the file it was made from")
     if recipe.target not in ("auto", source.format):
         raise InputError(f"{source.path}: target {recipe.target}: a {source.format} file packed as it is stays {source.format}")
     if source.format not in goal.runtimes:

@@ -9,8 +9,10 @@ from converters.candidates import schemes_to_try
 from converters.goal import Goal, goal_for
 from converters.isolate import JobServer
 from converters.model import Graph, Source
+from converters.npz import NpzFile
 from converters.opening import open_source
 from converters.original import Original, run_original
+from converters.passes.fix_shapes import fix_shapes, shapes_from_samples
 from converters.passes.run import PassResult, run_passes
 from converters.recipe import Recipe
 from converters.translate import Asked, Tell
@@ -39,8 +41,16 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
     workshop = Workshop(folder, samples, recipe.processing.preprocess, server=server)
     source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
     schemes = schemes_to_try(source, goal, recipe)
-    as_is = source.graph is None or schemes[0].endswith("as-is")
-    graph, passes = (source.graph, ()) if as_is or source.graph is None else run_passes(source.graph)
+    graph = source.graph
+    passes: tuple[PassResult, ...] = ()
+    if graph is not None and not schemes[0].endswith("as-is"):
+        graph, passes = run_passes(_sized(graph, samples, recipe))
     tell("running the original")
     original = run_original(workshop, source, graph, samples, recipe)
     return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original)
+
+
+def _sized(graph: Graph, samples: Path, recipe: Recipe) -> Graph:
+    """Free sizes of the inputs as the user says, or else as the samples are."""
+    rows = {name: head.shape[1:] for name, head in NpzFile(samples).heads.items()}
+    return fix_shapes(graph, {**shapes_from_samples(graph, rows), **dict(recipe.shapes)})

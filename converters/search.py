@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from converters.candidates import Candidate, NotMade, emit
+from converters.candidates import Candidate, NotMade, as_it_is, emit
 from converters.choose import WORTH_ELSEWHERE, WORTH_HERE, Tried, choose
 from converters.gate import Limits
 from converters.memory import least_memory
@@ -74,8 +74,20 @@ class _Search:
             self._tell(f"timing {len(timed)} in turn with the original")
         tried, latency = judge_all(ready, proven, timed, self._limits)
         chosen, why = choose(tried, worth=WORTH_HERE if self._here else WORTH_ELSEWHERE)
+        if chosen is None and (unchanged := as_it_is(ready.source, ready.goal, ready.recipe)):
+            tried, chosen, why = self._unchanged(tried, unchanged)
         not_made = (*(item for item in made if isinstance(item, NotMade)), *failed)
         return Found(variants, tried, not_made, ranking, latency, chosen, why)
+
+    def _unchanged(self, tried: tuple[Tried, ...], scheme: str) -> tuple[tuple[Tried, ...], Tried | None, str]:
+        """The file itself, where nothing that was made of it may leave."""
+        self._tell("proving the file as it is")
+        candidate = emit(scheme, self._ready.source, None)
+        proven = self._prove(candidate, None) if isinstance(candidate, Candidate) else candidate
+        if isinstance(proven, NotMade):
+            return tried, None, "no candidate passed"
+        tried = (*tried, *judge_all(self._ready, [proven], (), self._limits)[0])
+        return tried, choose(tried)[0], "nothing that was made of the file is better than the file itself: it is packed as it is"
 
     def _variants(self) -> tuple[Variant, ...]:
         ready, recipe = self._ready, self._ready.recipe
