@@ -64,4 +64,24 @@ def _pytorch(asked: Asked, folder: Path, tell: Tell) -> Translated:
     return translate_pytorch(asked, folder, tell)
 
 
-TRANSLATORS: Mapping[str, Translator] = MappingProxyType({"keras": _keras, "pytorch": _pytorch})
+def _sklearn(asked: Asked, folder: Path, tell: Tell) -> Translated:
+    from converters.loaders.sklearn import translate_sklearn
+
+    return translate_sklearn(asked, folder, tell)
+
+
+def _pmml(asked: Asked, folder: Path, tell: Tell) -> Translated:
+    from converters.loaders.pmml import translate_pmml
+
+    return translate_pmml(asked, folder, tell)
+
+
+def _mlflow(asked: Asked, folder: Path, tell: Tell) -> Translated:
+    from converters.loaders.mlflow import translate_mlflow
+
+    return translate_mlflow(asked, folder, tell)
+
+
+TRANSLATORS: Mapping[str, Translator] = MappingProxyType(
+    {"keras": _keras, "pytorch": _pytorch, "sklearn": _sklearn, "pmml": _pmml, "mlflow": _mlflow}
+)
