@@ -92,7 +92,7 @@ def _shared(tree: Tree) -> Tree | None:
             numbers[key] = len(rows)
             rows.append(row)
         number_of[i] = numbers[key]
-    return _laid_out(rows, number_of[0])
+    return laid_out(rows, number_of[0])
 
 
 def _children_first(tree: Tree) -> list[int] | None:
@@ -117,7 +117,7 @@ def _children_first(tree: Tree) -> list[int] | None:
     return order
 
 
-def _laid_out(rows: Sequence[TreeNode], root: int) -> Tree:
+def laid_out(rows: Sequence[TreeNode], root: int) -> Tree:
     """Rows in the order in which the runtime visits them, false way first; one already laid out is used again by a true way only."""
     made: list[TreeNode] = []
     placed: dict[int, int] = {}
