@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -52,19 +52,28 @@ class PassResult:
 
 def run_passes(graph: Graph, passes: Sequence[Pass] = STANDARD) -> tuple[Graph, tuple[PassResult, ...]]:
     """The graph after all ``passes``, and what each did. Raises :class:`PassError` naming the pass that broke its contract."""
-    holds: set[str] = set()
     results: list[PassResult] = []
+    for step, after in stages(graph, passes):
+        results.append(PassResult(step.name, after is not graph, len(graph.nodes), len(after.nodes)))
+        graph = after
+    return graph, tuple(results)
+
+
+def stages(graph: Graph, passes: Sequence[Pass] = STANDARD) -> Iterator[tuple[Pass, Graph]]:
+    """Each pass with the graph after it. Raises as :func:`run_passes` does."""
+    holds: set[str] = set()
+    names: list[str] = []
     for step in passes:
-        done = ", ".join(result.name for result in results) or "none"
+        done = ", ".join(names) or "none"
         missing = step.requires - holds
         if missing:
             raise PassError(f"pass {step.name} needs {', '.join(sorted(missing))}; passes before it: {done}")
         after = step.apply(graph)
         _check(step, graph, after, done)
-        results.append(PassResult(step.name, after is not graph, len(graph.nodes), len(after.nodes)))
+        yield step, after
         graph = after
+        names.append(step.name)
         holds |= step.ensures
-    return graph, tuple(results)
 
 
 def _check(step: Pass, before: Graph, after: Graph, done: str) -> None:

@@ -12,6 +12,7 @@ from converters.errors import InputError, PassError
 from converters.model import Graph, to_bytes
 from converters.passes.contract import Pass
 from converters.passes.fix_shapes import fix_shapes, free_inputs, shapes_from_samples
+from converters.passes.prove import prove_passes
 from converters.passes.run import STANDARD, run_passes
 from edge_agent.runtimes.choose import load_model_file
 
@@ -150,3 +151,30 @@ def test_a_pass_that_breaks_its_contract_is_named_with_those_before_it() -> None
 def test_every_standard_pass_says_what_it_is() -> None:
     assert len({step.name for step in STANDARD}) == len(STANDARD)
     assert all(step.equivalent for step in STANDARD)
+
+
+def off_by_one(graph: Graph) -> Graph:
+    """A pass that is wrong: it shifts every bias."""
+    return graph.edited(graph.nodes, {name: array + 1 for name, array in graph.constants.items() if array.ndim == 1})
+
+
+@pytest.mark.parametrize("place", [0, 1, 3, 7])
+def test_a_pass_that_changes_the_answers_is_named_with_those_before_it(place: int) -> None:
+    graph, _ = make("residual")
+    passes = [*STANDARD[:place], Pass("off_by_one", off_by_one), *STANDARD[place:]]
+    with pytest.raises(PassError, match=r"pass off_by_one changed what the network computes .*output .* is off by"):
+        prove_passes(graph, passes)
+    approximate = [*STANDARD[:place], Pass("off_by_one", off_by_one, equivalent=False), *STANDARD[place:]]
+    assert prove_passes(graph, approximate) == ""
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_standard_passes_are_proven_on_made_up_inputs(name: str) -> None:
+    assert prove_passes(make(name)[0]) == ""
+
+
+def test_a_network_that_refuses_made_up_inputs_is_left_to_the_real_samples() -> None:
+    n = Net((1, 4))
+    far = n.node("Add", n.node("Cast", "x", to=7), n.constant(1000, "int64"))
+    graph = n.graph(n.node("Gather", n.node("Identity", n.constant([1.0, 2.0])), far))
+    assert "does not run on made-up inputs" in prove_passes(graph)
