@@ -16,9 +16,10 @@ from onnx import helper
 
 from converters.calibrate.ranges import Range
 from converters.errors import UnsupportedOp
-from converters.model import Graph, copied, reads, to_bytes
+from converters.model import Graph, attributes, copied, reads, to_bytes
 from converters.passes.linear import linear_weights
 from converters.targets.onnx_plan import Plan, plan
+from converters.targets.onnx_rows import rows_as_dense
 from converters.targets.onnx_storage import stored_in_int8
 from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights
 from converters.targets.weighty import weight_axes, weight_axis
@@ -29,6 +30,7 @@ _MICROSOFT = "com.microsoft"
 def emit_onnx_int8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
     """The ONNX file. ``ranges`` has the calibrated extent of every float tensor; ``keep_float`` the first-output names of nodes that stay
     float. Raises :class:`UnsupportedOp` for want of a layer."""
+    graph, ranges = rows_as_dense(graph, ranges, keep_float)
     made = plan(graph, ranges, lambda extent: activation_scale(extent, signed=False), keep_float)
     return _Emitter(graph, made, "uint8", keep_float).emit()
 
@@ -73,10 +75,43 @@ class _Emitter:
             joins = name in self._plan.joins
             self._computed(node, [self._operand(given, constants=joins) for given in node.input])
         else:
-            for read in sorted(reads(node)):
-                self._float(read)
-            self._nodes.append(node)
-            self._written.update(node.output)
+            self._pass(node)
+
+    def _pass(self, node: Any) -> None:
+        """``node`` as it is, on float values."""
+        channels = self._channels(node)
+        if channels is not None and node.input[0] in self._plan.coded:
+            node = copied(node, inputs=[self._apart(node.input[0], *channels), *node.input[1:]])
+        for read in sorted(reads(node)):
+            self._float(read)
+        self._nodes.append(node)
+        self._written.update(node.output)
+
+    def _channels(self, node: Any) -> tuple[int, int] | None:
+        """Count and axis of the input channels of a layer with constant weights."""
+        weight = self._graph.constants.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else None
+        if weight is None:
+            return None
+        options = attributes(node)
+        if node.op_type == "Conv":
+            return int(weight.shape[1]) * int(options.get("group", 1)), 1
+        if node.op_type == "ConvTranspose":
+            return int(weight.shape[0]), 1
+        return int(weight.shape[1 if options.get("transB", 0) else 0]), 0 if options.get("transA", 0) else 1
+
+    def _apart(self, name: str, channels: int, axis: int) -> str:
+        """The float values of ``name`` for a layer that is to stay float. Newer releases of ONNX Runtime round the weights of a layer
+        between a DequantizeLinear and a QuantizeLinear to int8, with one scale for all channels; not so when each channel has a scale."""
+        target = f"{name}/apart{axis}"
+        if target not in self._written:
+            scale = self._plan.scales[name]
+            factors = [f"{target}/scale", f"{target}/zero"]
+            self._constants[factors[0]] = np.full(channels, scale.scale, np.float32)
+            self._constants[factors[1]] = np.full(channels, scale.zero_point, self._dtype)
+            made = helper.make_node("DequantizeLinear", [self._codes(name), *factors], [target], domain=self._domain, axis=axis)
+            self._nodes.append(made)
+            self._written.add(target)
+        return target
 
     def _computed(self, node: Any, inputs: list[str]) -> None:
         """``node`` between pairs: what it leaves is coded, or stays as it is."""

@@ -7,7 +7,7 @@ and a Mul say the same and are folded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +30,15 @@ def emit_onnx_float16(graph: Graph) -> bytes:
 
 def emit_onnx_weights8(graph: Graph) -> bytes:
     """The file with the weights of layers stored as int8 by output channel. Raises :class:`UnsupportedOp` when there are none."""
+    nodes, constants = stored_in_int8(graph, weight_axes(graph))
+    return _emit(graph, constants, nodes)
+
+
+def stored_in_int8(graph: Graph, axes: Mapping[str, int]) -> tuple[list[Any], dict[str, Any]]:
+    """Constants that take the place of the larger ones of ``axes`` (channel axis by name), and the nodes that make the old ones of them."""
     nodes: list[Any] = []
     constants: dict[str, Any] = {}
-    for name, axis in weight_axes(graph).items():
+    for name, axis in axes.items():
         if not _large(graph.constants[name]):
             continue
         quantized = quantize_weights(graph.constants[name], axis)
@@ -40,7 +46,7 @@ def emit_onnx_weights8(graph: Graph) -> bytes:
         form[axis] = -1
         constants.update({f"{name}/stored": quantized.values, f"{name}/scales": quantized.scales.reshape(form)})
         nodes += [_cast(f"{name}/stored", f"{name}/codes"), helper.make_node("Mul", [f"{name}/codes", f"{name}/scales"], [name])]
-    return _emit(graph, constants, nodes)
+    return nodes, constants
 
 
 def _emit(graph: Graph, constants: dict[str, Any], nodes: Iterable[Any]) -> bytes:

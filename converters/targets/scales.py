@@ -36,12 +36,13 @@ class QuantizedWeights:
     axis: int
 
 
-def activation_scale(extent: Range, *, signed: bool) -> Scale:
-    """Maps ``extent``, widened to hold zero, on all 256 codes; zero itself is exact, as padding needs it to be."""
+def activation_scale(extent: Range, *, signed: bool, bits: int = 8) -> Scale:
+    """Maps ``extent``, widened to hold zero, on all codes of ``bits``; zero itself is exact, as padding needs it to be."""
     low, high = min(extent[0], 0.0), max(extent[1], 0.0)
-    scale = float(np.float32(max((high - low) / 255.0, _SMALLEST)))
-    first = -128 if signed else 0
-    return Scale(scale, int(np.clip(round(first - low / scale), first, first + 255)))
+    last = 2**bits - 1
+    scale = float(np.float32(max((high - low) / last, _SMALLEST)))
+    first = -(2 ** (bits - 1)) if signed else 0
+    return Scale(scale, int(np.clip(round(first - low / scale), first, first + last)))
 
 
 def wide_scale(extent: Range) -> Scale:
