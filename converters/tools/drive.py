@@ -58,7 +58,7 @@ def run_tool(
         _copy(path, folder / inside)
     (folder / "job.json").write_text(json.dumps(dict(job)))
     (folder / "result.json").unlink(missing_ok=True)
-    command = [str(python), "-I", str(SCRIPTS / "run.py"), script, str(folder)]
+    command = [str(python), "-s", "-B", str(SCRIPTS / "run.py"), script, str(folder)]
     status, last = _watched(command, folder, tell, timeout_s)
     return ToolAnswer(_read(folder, f"{what}: tool {name}", what, status, last, timeout_s), folder)
 
@@ -129,6 +129,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "TF_ENABLE_ONEDNN_OPTS": "0",  # its other order of additions differs between processors
         "KERAS_BACKEND": "tensorflow",
         "ORT_DISABLE_TELEMETRY": "1",
+        "PYTHONHASHSEED": "0",  # or names in what is translated come out in another order each time
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
     }

@@ -44,7 +44,8 @@ def install(tool: Tool, python: str, folder: Path, tell: Tell) -> tuple[Path, di
 
     Raises :class:`RuntimeMissing` with the end of what pip said.
     """
-    _run(tool, [python, "-I", "-m", "venv", str(folder)], "its environment cannot be made", tell)
+    bare = [] if tool.requirements else ["--without-pip"]
+    _run(tool, [python, "-I", "-m", "venv", *bare, str(folder)], "its environment cannot be made", tell)
     inside = folder / "bin" / "python"
     if tool.requirements:
         pip = [str(inside), "-I", "-m", "pip", "install", "--no-input", "--progress-bar", "off", "--disable-pip-version-check"]
