@@ -9,13 +9,13 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from converters.commands import build, inspect, profiles, tools
+from converters.commands import build, compare, evaluate, inspect, profiles, tools, tune
 from converters.commands.exits import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, Command
 from device_profiles.schema import ProfileError
 from edge_agent import __version__
 from edge_agent.errors import BundleError, EdgeError
 
-COMMANDS = (build, inspect, profiles, tools)
+COMMANDS = (build, tune, evaluate, compare, inspect, profiles, tools)
 _EXTRA = ("numpy", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers")
 
 

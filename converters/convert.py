@@ -25,6 +25,7 @@ from converters.search import explore
 from converters.translate import Asked, Tell
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import GoldenCase
+from edge_agent.update.durable import write_durable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +55,23 @@ def convert(
             return Outcome(None, _refusals(findings, ready.goal), report_tree(findings, timings=True))
         tell("packing")
         return _packed(findings, found.chosen, ready.goal, ready.original, out)
+
+
+def tune(
+    asked: Asked, samples_path: Path, recipe: Recipe, out: Path | None, tell: Tell, *, jobs: int = 0, server: JobServer | None = None
+) -> dict[str, Any]:
+    """The search alone; its report as JSON, and where ``out`` is given as a page there and as JSON beside it. Raises as
+    :func:`convert` does."""
+    if out is not None:
+        check_output(out, (Path(asked.model), samples_path))
+    with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
+        ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
+        findings = Findings(recipe, ready.source, ready.original.split, ready.passes, explore(ready, tell, jobs=jobs))
+    tree = report_tree(findings, timings=True)
+    if out is not None:
+        write_durable(out, render(tree).encode())
+        write_durable(out.with_suffix(".json"), (json.dumps(tree, indent=2, sort_keys=True) + "\n").encode())
+    return tree
 
 
 def _packed(findings: Findings, chosen: Tried, goal: Goal, original: Original, out: Path) -> Outcome:

@@ -18,6 +18,16 @@ def read_given(path: Path, *, max_bytes: int) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def read_head(path: Path, count: int) -> bytes:
+    """The first ``count`` bytes of ``path``. Raises as :func:`read_given` does."""
+    check_given(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def check_given(path: Path, *, max_bytes: int | None = None) -> None:
     """Raises as :func:`read_given` does, without opening the file: opening a named pipe would wait for a writer."""
     try:

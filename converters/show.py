@@ -42,6 +42,29 @@ def _latency(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def candidates(tree: Mapping[str, Any]) -> str:
+    """The table of a search: every candidate, the front, and the choice."""
+    rows = [("", "candidate", "kB", "loss", "noise", "latency", "")]
+    rows += [(_mark(item, tree), item["label"], *_row(item), "; ".join(item["reasons"])) for item in tree["candidates"]]
+    wide = max(len(row[1]) for row in rows)
+    lines = []
+    for mark, label, size, loss, noise, spent, why in rows:
+        lines.append(f"{mark:2}{label:{wide}}{size:>10}{loss:>10}{noise:>10}{spent:>20}  {why}".rstrip())
+    lines += [f"  {item['scheme']} {item['variant']}: not made: {item['reason']}" for item in tree["not_made"]]
+    lines.append(f"* a build would pack this; + no other is better in size, latency and answers at once\n{tree['why']}")
+    return "\n".join(lines)
+
+
+def _mark(item: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
+    return "*" if item["label"] == tree["chosen"] else "+" if item["label"] in tree["pareto"] else ""
+
+
+def _row(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    loss = "–" if item["drop"] is None else f"{100 * item['drop']:.2f}"
+    spent = "–" if item["latency_us"] is None else f"{_us(item['latency_us']['median_us'])} ({1 / item['latency_ratio']['median']:.2f}x)"
+    return f"{item['bytes'] / 1000:.1f}", loss, _db(item["sqnr_db"]), spent
+
+
 def refused(outcome: Outcome) -> str:
     """Every reason of a refusal."""
     return "\n".join(["refused, nothing was written:", *(f"  {reason}" for reason in outcome.reasons)])
