@@ -83,5 +83,29 @@ def _translated(session: Any, graph: Any, given: list[str], made: list[str]) -> 
     steady()
     ends = sorted({name.split(":")[0] for name in made})
     frozen = convert_variables_to_constants_from_session_graph(session, graph.as_graph_def(add_shapes=True), ends)
+    _drop_unreached(frozen)
     model, _ = tf2onnx.convert.from_graph_def(frozen, input_names=given, output_names=made, opset=OPSET)
     return model
+
+
+def _drop_unreached(graph_def: Any) -> None:
+    """Functions that no node calls, directly or through others: freezing leaves some that call what is gone."""
+    held = {function.signature.name: function for function in graph_def.library.function}
+    reached: set[str] = set()
+    ahead = [graph_def.node]
+    while ahead:
+        for name in _called(ahead.pop()):
+            if name in held and name not in reached:
+                reached.add(name)
+                ahead.append(held[name].node_def)
+    kept = [function for name, function in held.items() if name in reached]
+    del graph_def.library.function[:]
+    graph_def.library.function.extend(kept)
+
+
+def _called(nodes: Any) -> set[str]:
+    names = {node.op for node in nodes}
+    for node in nodes:
+        for value in node.attr.values():
+            names |= {value.func.name, *(function.name for function in value.list.func)}
+    return names
