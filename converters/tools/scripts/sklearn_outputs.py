@@ -1,0 +1,79 @@
+"""What skl2onnx gives besides scores is taken away: labels are made from scores on the device, text cannot be sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INPUT, OUTPUT = "x", "scores"
+
+
+class Refused(Exception):
+    """A model that cannot be taken over, with the reason."""
+
+
+def scores_only(proto: Any, classes: int) -> Any:
+    """``proto`` with one float output (rows, width) called ``scores``; a single score of two classes becomes one for each."""
+    from onnx import TensorProto, helper
+
+    found = [value for value in proto.graph.output if value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)]
+    if not found:
+        raise Refused("its ONNX translation has no output of numbers")
+    value = found[-1] if classes else found[0]
+    dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    width = dims[-1] if len(dims) == 2 else 0
+    last, double = value.name, value.type.tensor_type.elem_type == TensorProto.DOUBLE
+    if double:
+        last = _added(proto, "Cast", last, "scores_float", to=TensorProto.FLOAT)
+    if classes == 2 and width < 2:
+        flat = _added(proto, "Reshape", last, "scores_column", _shape(proto, (-1, 1)))
+        other = _added(proto, "Neg", flat, "scores_other")
+        proto.graph.node.append(helper.make_node("Concat", [other, flat], [OUTPUT], name="scores", axis=1))
+        width = 2
+    else:
+        proto.graph.node.append(helper.make_node("Identity", [last], [OUTPUT], name="scores"))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, width or classes or 1]))
+    _prune(proto)
+    _settle(proto)
+    return proto
+
+
+def _added(proto: Any, op: str, source: str, result: str, *more: str, **attributes: Any) -> str:
+    from onnx import helper
+
+    proto.graph.node.append(helper.make_node(op, [source, *more], [result], name=result, **attributes))
+    return result
+
+
+def _shape(proto: Any, sizes: tuple[int, ...]) -> str:
+    import numpy as np
+    from onnx import numpy_helper
+
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), "scores_shape"))
+    return "scores_shape"
+
+
+def _prune(proto: Any) -> None:
+    """Nodes and constants that the scores do not follow from."""
+    wanted = {OUTPUT}
+    kept = []
+    for node in reversed(proto.graph.node):
+        if wanted & set(node.output):
+            wanted.update(node.input)
+            for attribute in node.attribute:
+                wanted.update(name for inner in attribute.g.node for name in inner.input)
+            kept.append(node)
+    constants = [tensor for tensor in proto.graph.initializer if tensor.name in wanted]
+    del proto.graph.node[:], proto.graph.initializer[:]
+    proto.graph.node.extend(kept[::-1])
+    proto.graph.initializer.extend(constants)
+
+
+def _settle(proto: Any) -> None:
+    """Each operator set once: the exporter is known to import one twice."""
+    held: dict[str, int] = {}
+    for entry in proto.opset_import:
+        held[entry.domain] = max(held.get(entry.domain, 0), entry.version)
+    del proto.opset_import[:]
+    for domain, version in sorted(held.items()):
+        proto.opset_import.add(domain=domain, version=version)

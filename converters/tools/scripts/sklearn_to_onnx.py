@@ -1,0 +1,168 @@
+"""scikit-learn to ONNX, inside scikit-learn's own environment: ``model.bin`` in, ``model.onnx`` (x to scores) and reference answers out.
+
+Opening a pickle runs the code in it: whoever calls this has asked for that. A skops file is opened with known types only, unless trusted.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.tools.scripts.sklearn_outputs import Refused, scores_only
+
+OPSET = {"": 17, "ai.onnx.ml": 3}
+RANDOM = 64
+
+
+def main(folder: Path, job: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    import sklearn
+
+    warnings.simplefilter("ignore")
+    tell(f"scikit-learn {sklearn.__version__}: reading the model")
+    model = _load(folder / "model.bin", str(job["form"]), trust=bool(job["trust"]))
+    _check(model)
+    _by_number(model)
+    tell("translating to ONNX")
+    width = int(model.n_features_in_)
+    classes = _classes(model)
+    proto = scores_only(_translated(model, width), len(classes))
+    (folder / "model.onnx").write_bytes(proto.SerializeToString(deterministic=True))
+    tell("asking scikit-learn for reference answers")
+    rows = _rows(model, width, int(job["seed"]), folder / "given.npz")
+    np.savez(folder / "feeds.npz", x=rows[:, None, :])
+    np.savez(folder / "expected.npz", **_answers(model, rows, classes, _output_width(proto)))
+    return {
+        "framework": f"scikit-learn {sklearn.__version__}",
+        "version": sklearn.__version__,
+        "model": type(model).__name__,
+        "rows": len(rows),
+        "classes": [str(name) for name in classes],
+        "features": [str(name) for name in getattr(model, "feature_names_in_", ())],
+        "width": width,
+    }
+
+
+def _load(path: Path, form: str, *, trust: bool) -> Any:
+    if form == "skops":
+        import skops.io
+
+        unknown = skops.io.get_untrusted_types(file=path)
+        if unknown and not trust:
+            raise Refused(f"holds types that are not known to be harmless: {', '.join(sorted(unknown)[:8])}; --trust allows them")
+        return skops.io.load(path, trusted=unknown)
+    import joblib
+
+    try:
+        return joblib.load(path)
+    except (ImportError, AttributeError) as error:
+        raise Refused(f"needs code that is not in the tool environment ({error}); save it as ONNX where that code is") from None
+
+
+def _check(model: Any) -> None:
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if not hasattr(model, "predict") and not hasattr(model, "transform"):
+        raise Refused(f"holds a {kind}; a fitted scikit-learn model or pipeline was expected")
+    if not hasattr(model, "n_features_in_"):
+        raise Refused(f"holds a {kind} that is not fitted, or does not say how many features it takes")
+    for part in _parts(model):
+        for known in getattr(part, "categories_", ()):
+            if np.asarray(known).dtype.kind in "OUS":
+                raise Refused(
+                    f"its {type(part).__name__} takes text ({', '.join(str(v) for v in list(known)[:4])}); a device feeds numbers only: "
+                    "train it on numbered categories (OrdinalEncoder outside the model)"
+                )
+
+
+def _parts(model: Any, depth: int = 0) -> Iterator[Any]:
+    """A model and all estimators within."""
+    yield model
+    inner: list[Any] = [value for _, value in getattr(model, "steps", ())]
+    inner += [entry[1] for entry in getattr(model, "transformers_", getattr(model, "transformer_list", ()))]
+    inner += [getattr(model, name) for name in ("best_estimator_", "estimator_", "regressor_", "transformer_") if hasattr(model, name)]
+    for value in inner:
+        if depth < 20 and hasattr(value, "get_params"):
+            yield from _parts(value, depth + 1)
+
+
+def _by_number(model: Any) -> None:
+    """Columns chosen by name are chosen by place instead: the device sends one row of numbers."""
+    for part in _parts(model):
+        names = list(getattr(part, "feature_names_in_", ()))
+        if not names or not hasattr(part, "transformers_"):
+            continue
+        part.transformers_ = [(name, step, _places(columns, names)) for name, step, columns in part.transformers_]
+        part._transformer_to_input_indices = {name: columns for name, _, columns in part.transformers_}
+
+
+def _places(columns: Any, names: list[str]) -> Any:
+    if isinstance(columns, str):
+        return [names.index(columns)]
+    if isinstance(columns, slice) or callable(columns):
+        return columns
+    return [names.index(column) if isinstance(column, str) else int(column) for column in columns]
+
+
+def _classes(model: Any) -> list[Any]:
+    if not hasattr(model, "predict") or not hasattr(model, "classes_"):
+        return []
+    classes = list(model.classes_)
+    if classes and isinstance(classes[0], np.ndarray):
+        raise Refused("answers several questions at once (multi-output classification), which a bundle cannot say")
+    return classes
+
+
+def _translated(model: Any, width: int) -> Any:
+    import onnx
+    import skl2onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    options = {id(model): {"zipmap": False}} if hasattr(model, "classes_") and hasattr(model, "predict") else None
+    opset = {"": min(OPSET[""], onnx.defs.onnx_opset_version()), "ai.onnx.ml": OPSET["ai.onnx.ml"]}
+    try:
+        return skl2onnx.to_onnx(
+            model, initial_types=[("x", FloatTensorType([None, width]))], options=options, target_opset=opset, name="classic"
+        )
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, NameError, AssertionError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise Refused(f"skl2onnx {skl2onnx.__version__} cannot translate {type(model).__name__} ({said})") from None
+
+
+def _rows(model: Any, width: int, seed: int, given: Path) -> Any:
+    """Random rows around what a scaler in the model has seen, and the user's own where they fit."""
+    draw = np.random.default_rng(seed)
+    centre, spread = np.zeros(width), np.ones(width)
+    for part in _parts(model):
+        if np.shape(getattr(part, "mean_", None)) == (width,) and np.shape(getattr(part, "scale_", None)) == (width,):
+            centre, spread = np.asarray(part.mean_), np.asarray(part.scale_)
+            break
+    made = [(centre + spread * draw.standard_normal((RANDOM, width))).astype(np.float32)]
+    if given.is_file():
+        with np.load(given, allow_pickle=False) as held:
+            made += [held[name].reshape(len(held[name]), -1) for name in held.files if held[name].size == len(held[name]) * width]
+    return np.concatenate([rows.astype(np.float32) for rows in made])
+
+
+def _output_width(proto: Any) -> int:
+    return int(proto.graph.output[0].type.tensor_type.shape.dim[-1].dim_value)
+
+
+def _answers(model: Any, rows: Any, classes: list[Any], width: int) -> dict[str, Any]:
+    """``labels`` as places among the classes, and ``scores`` where the model gives numbers of the same kind as the translation."""
+    if not classes:
+        ask = next(name for name in ("decision_function", "predict", "transform") if _has(model, name))
+        return {"scores": np.asarray(getattr(model, ask)(rows), np.float64).reshape(len(rows), -1)}
+    place = {name: i for i, name in enumerate(classes)}
+    found: dict[str, Any] = {"labels": np.array([place[name] for name in model.predict(rows)])}
+    if _has(model, "predict_proba"):
+        scores = np.asarray(model.predict_proba(rows), np.float64)
+        if scores.shape == (len(rows), width):
+            found["scores"] = scores
+    return found
+
+
+def _has(model: Any, name: str) -> bool:
+    return callable(getattr(model, name, None))
