@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from converters.calibrate.bias import correct_bias
 from converters.calibrate.ranges import Calibration
 from converters.model import Graph
+from converters.passes.for_tflite import with_expansion
 from converters.prune.cost import cost
 from converters.workshop import Workshop
 
@@ -46,5 +47,5 @@ def pruned(workshop: Workshop, graph: Graph, rows: tuple[int, ...], calibrator: 
 def _variant(
     workshop: Workshop, name: str, graph: Graph, rows: tuple[int, ...], calibrator: str, layers: tuple[tuple[str, int, int], ...] = ()
 ) -> Variant:
-    calibration = workshop.calibrate(graph, rows, calibrator) if rows else None
+    calibration = workshop.calibrate(with_expansion(graph), rows, calibrator) if rows else None
     return Variant(name, graph, calibration, cost(graph).macs, layers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,17 @@ class Net:
         name = f"t{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=f"n_{name}", **attributes))
         return name
+
+    def nodes(self, op: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
+        """A node of several ``outputs``."""
+        names = [f"t{len(self._nodes)}_{number}" for number in range(outputs)]
+        self._nodes.append(helper.make_node(op, list(inputs), names, name=f"n_{names[0]}", **attributes))
+        return names
+
+    def split(self, x: str, *, axis: int, parts: int = 0, sizes: Sequence[int] = ()) -> list[str]:
+        """``parts`` equal pieces, or pieces of these ``sizes``."""
+        inputs = [x, self.constant(sizes, "int64")] if sizes else [x]
+        return self.nodes("Split", parts or len(sizes), *inputs, axis=axis)
 
     def conv(self, x: str, outputs: int, inputs: int, kernel: int = 3, *, group: int = 1, bias: bool = True, **attributes: Any) -> str:
         weights = [self.weights(outputs, inputs // group, kernel, kernel)]

@@ -5,6 +5,7 @@ The classes are generated from TensorFlow Lite's ``schema.fbs`` and ship with th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +38,7 @@ class FlatModel:
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
         self._buffers: list[Any] = [self._s.BufferT()]  # buffer 0 is the empty one
+        self._shared: dict[bytes, int] = {}
         self._codes: dict[tuple[str, int], int] = {}
         self._code_tables: list[Any] = []
 
@@ -53,11 +55,8 @@ class FlatModel:
     def constant(self, name: str, array: Any, scales: Any = None, axis: int = 0, zero_point: int = 0) -> int:
         """A tensor with its values in the file; ``scales`` quantize it along ``axis``, one scale or one for each index."""
         index = self.tensor(name, array.shape, str(array.dtype))
-        buffer = self._s.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self._buffers.append(buffer)
         made = self._tensors[index]
-        made.buffer = len(self._buffers) - 1
+        made.buffer = self._buffer(np.ascontiguousarray(array).tobytes())
         if scales is not None:
             made.quantization = self._quantization(scales, [zero_point] * len(scales), axis)
         return index
@@ -107,6 +106,16 @@ class FlatModel:
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _buffer(self, data: bytes) -> int:
+        """The buffer with these bytes; equal constants, such as the weights of every step of a recurrent layer, share one."""
+        digest = hashlib.sha256(data).digest()
+        if digest not in self._shared:
+            buffer = self._s.BufferT()
+            buffer.data = np.frombuffer(data, np.uint8)
+            self._buffers.append(buffer)
+            self._shared[digest] = len(self._buffers) - 1
+        return self._shared[digest]
 
     def _code(self, code: str, version: int) -> int:
         key = (code, version)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from converters.calibrate.ranges import Range
 from converters.model import Graph
+from converters.passes.for_tflite import expanded
 from converters.targets.formats import INT16X8
 from converters.targets.scales import Scale, wide_scale
 from converters.targets.tflite_lower import lower
@@ -23,4 +24,5 @@ _FIXED: Mapping[str, Scale] = MappingProxyType({"Sigmoid": _UNIT, "Softmax": _UN
 def emit_tflite_int16x8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
     """The file; float inputs are quantized and outputs made real again inside it. ``ranges`` has the calibrated extent of every float
     tensor; ``keep_float`` the first-output names of nodes that stay float. Raises :class:`~converters.errors.UnsupportedOp`."""
+    graph = expanded(graph)
     return lower(graph, INT16X8, tensor_scales(graph, ranges, wide_scale, _FIXED), keep_float)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from converters.calibrate.ranges import Range
 from converters.model import Graph
+from converters.passes.for_tflite import expanded
 from converters.targets.formats import INT8
 from converters.targets.scales import Scale, activation_scale
 from converters.targets.tflite_lower import lower
@@ -28,4 +29,5 @@ _FIXED: Mapping[str, Scale] = MappingProxyType(
 def emit_tflite_int8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
     """The file; float inputs are quantized and outputs made real again inside it. ``ranges`` has the calibrated extent of every float
     tensor; ``keep_float`` the first-output names of nodes that stay float. Raises :class:`~converters.errors.UnsupportedOp`."""
+    graph = expanded(graph)
     return lower(graph, INT8, tensor_scales(graph, ranges, lambda extent: activation_scale(extent, signed=True), _FIXED), keep_float)

@@ -13,6 +13,7 @@ from converters.targets.scales import Scale
 from converters.targets.tflite_canvas import Canvas
 from converters.targets.tflite_ops.elementwise import rectifier_word
 from converters.targets.tflite_ops.lowering import refuse
+from converters.targets.tflite_ops.patterns import respelled
 from converters.targets.tflite_ops.table import FLOAT_ONLY, FUSING, LOWERINGS
 
 
@@ -28,8 +29,10 @@ def lower(
             raise refuse(node, "cannot be written for TensorFlow Lite")
     canvas = Canvas(graph, scales, form)
     inputs = canvas.begin()
-    steps = _steps(graph)
-    integer = _integer(canvas, steps, keep_float) if form.integer else frozenset()
+    steps = _steps(respelled(graph))
+    # A node that was written out in several is named before the slash in all of them.
+    kept = keep_float | {node.output[0] for node in graph.nodes if node.output[0].rpartition("/")[0] in keep_float}
+    integer = _integer(canvas, steps, kept) if form.integer else frozenset()
     for node, result, word in steps:
         canvas.quantized = node.output[0] in integer
         LOWERINGS[node.op_type](canvas, node, result, word)

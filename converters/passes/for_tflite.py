@@ -1,0 +1,34 @@
+"""What a network goes through for TensorFlow Lite alone, after the passes for every target."""
+
+from __future__ import annotations
+
+from converters.model import Graph, copied
+from converters.passes.contract import Pass
+from converters.passes.drop_identity import DROP_IDENTITY
+from converters.passes.fold_affine import FOLD_AFFINE
+from converters.passes.plain_operators import PLAIN_OPERATORS
+from converters.passes.run import run_passes
+from converters.passes.unroll_recurrent import UNROLL_RECURRENT
+from converters.passes.widen_windows import WIDEN_WINDOWS
+
+FOR_TFLITE: tuple[Pass, ...] = (UNROLL_RECURRENT, WIDEN_WINDOWS, DROP_IDENTITY, PLAIN_OPERATORS, FOLD_AFFINE)
+
+
+def expanded(graph: Graph) -> Graph:
+    """``graph`` in operators that TensorFlow Lite has; itself when nothing has to change."""
+    return run_passes(graph, FOR_TFLITE)[0]
+
+
+def with_expansion(graph: Graph) -> Graph:
+    """``graph`` with the tensors of :func:`expanded` beside its own: one calibration then has the ranges of both.
+
+    Tensors of one name have one value in both, so that what ``graph`` computes already is not written again.
+    """
+    other = expanded(graph)
+    if other is graph:
+        return graph
+    known = {name for node in graph.nodes for name in node.output if name}
+    added = [copied(node) for node in other.nodes if not known.issuperset(name for name in node.output if name)]
+    for node in added:
+        node.name = f"{node.output[0]}/expanded"  # a copy with other inputs, such as a widened one, has its first one's name
+    return graph.edited([*graph.nodes, *added], other.constants)
