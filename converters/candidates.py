@@ -11,14 +11,32 @@ from converters.goal import Goal
 from converters.model import Graph, Source
 from converters.recipe import Recipe
 from converters.targets.onnx_float import emit_onnx_float
-from converters.targets.onnx_qdq import emit_onnx_int8
-from converters.targets.tflite_float import emit_tflite_float
+from converters.targets.onnx_qdq import emit_onnx_int8, emit_onnx_int16x8
+from converters.targets.onnx_storage import emit_onnx_float16, emit_onnx_weights8
+from converters.targets.tflite_float import emit_tflite_float, emit_tflite_float16, emit_tflite_weights8
 from converters.targets.tflite_int8 import emit_tflite_int8
-from converters.targets.versions import onnx_minimum
+from converters.targets.tflite_int16 import emit_tflite_int16x8
+from converters.targets.versions import ONNX_WIDE_PAIRS, onnx_minimum, stricter
 from converters.variants import Variant
 
-_FLOAT: Mapping[str, Callable[[Graph], bytes]] = MappingProxyType({"onnx-float32": emit_onnx_float, "tflite-float32": emit_tflite_float})
-_INTEGER: Mapping[str, Callable[..., bytes]] = MappingProxyType({"onnx-int8": emit_onnx_int8, "tflite-int8": emit_tflite_int8})
+_FLOAT: Mapping[str, Callable[[Graph], bytes]] = MappingProxyType(
+    {
+        "onnx-weights8": emit_onnx_weights8,
+        "onnx-float16": emit_onnx_float16,
+        "onnx-float32": emit_onnx_float,
+        "tflite-weights8": emit_tflite_weights8,
+        "tflite-float16": emit_tflite_float16,
+        "tflite-float32": emit_tflite_float,
+    }
+)
+_INTEGER: Mapping[str, Callable[..., bytes]] = MappingProxyType(
+    {
+        "onnx-int8": emit_onnx_int8,
+        "onnx-int16x8": emit_onnx_int16x8,
+        "tflite-int8": emit_tflite_int8,
+        "tflite-int16x8": emit_tflite_int16x8,
+    }
+)
 WRITABLE = (*_INTEGER, *_FLOAT)
 
 
@@ -59,12 +77,13 @@ class NotMade:
 
 
 def schemes_to_try(source: Source, goal: Goal, recipe: Recipe) -> tuple[str, ...]:
-    """Schemes in the board's order that the options leave. Raises :class:`InputError` when none is left."""
+    """Schemes in the board's order that the options leave; 16-bit activations, which no board prefers, where they are asked for by name.
+    Raises :class:`InputError` when none is left."""
     if recipe.scheme == "as-is" or source.graph is None:
         return (_as_is(source, goal, recipe),)
     allowed = [
         scheme
-        for scheme in goal.schemes
+        for scheme in (*goal.schemes, *(f"{runtime}-int16x8" for runtime in goal.runtimes if recipe.scheme == "int16x8"))
         if scheme in WRITABLE
         and recipe.target in ("auto", scheme.partition("-")[0])
         and recipe.scheme in ("auto", scheme.partition("-")[2])
@@ -89,6 +108,8 @@ def emit(scheme: str, source: Source, variant: Variant | None, kept_float: tuple
         said = f"the network cannot be written ({type(error).__name__}: {str(error)[:200]}); try another --target"
         return NotMade(scheme, said, variant.name)
     minimum = onnx_minimum(variant.graph.opset) if scheme.startswith("onnx-") else ""
+    if scheme == "onnx-int16x8":
+        minimum = stricter(minimum, ONNX_WIDE_PAIRS)
     return Candidate(scheme, data, minimum, variant.name, kept_float)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ MAX_BYTES = 8 << 20
 STEPS = 2.0
 """Integer kernels of two processors may round one code apart in a layer; twice the output's step covers what is left of that at the end."""
 
+_SHARE_OF_STEP: Mapping[str, float] = MappingProxyType({"int8": 1.0, "int16x8": 1 / 16})
+
 
 def choose_cases(classes: Sequence[str], bytes_each: int) -> list[int]:
     """Positions of samples: the classes in turn, first come first, at most ``CASES`` and ``MAX_BYTES`` together, at least one."""
@@ -30,15 +33,17 @@ def choose_cases(classes: Sequence[str], bytes_each: int) -> list[int]:
 
 
 def tolerance(proof: Proof, precision: str, steps: Mapping[str, float], max_abs_error: float) -> tuple[float, float]:
-    """Absolute and relative tolerance. Integers: one unit. int8 inside: ``STEPS`` output steps. Float: ten times the distance that two
-    runtimes showed on all samples, and never less than float32's own noise."""
+    """Absolute and relative tolerance. Integers: one unit. int8 inside: ``STEPS`` output steps; 16-bit activations: a sixteenth of that,
+    some 30 of their own codes. Float: ten times the distance that two runtimes showed on all samples, and never less than float32's own
+    noise; where weights were rounded for storage, the distance says nothing of runtimes, and a noise of many layers is allowed for."""
     if all(np.dtype(spec.dtype).kind in "iu" for spec in proof.outputs):
         return 1.0, 0.0
     largest = max(float(np.abs(proof.values[spec.name]).max(initial=0.0)) for spec in proof.outputs)
-    if precision == "int8" and steps:
-        return max(STEPS * max(steps.values()), 1e-6), 1e-4
-    measured = max_abs_error if precision == "float32" else 0.0
-    return max(10 * measured, 1e-5 * largest, 1e-6), 1e-4
+    if precision in _SHARE_OF_STEP and steps:
+        return max(_SHARE_OF_STEP[precision] * STEPS * max(steps.values()), 1e-6), 1e-4
+    if precision == "float32":
+        return max(10 * max_abs_error, 1e-5 * largest, 1e-6), 1e-4
+    return max(1e-4 * largest, 1e-6) if precision in ("float16", "weights8") else max(1e-5 * largest, 1e-6), 1e-4
 
 
 def make_cases(

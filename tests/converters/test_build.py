@@ -107,7 +107,8 @@ def test_the_same_input_gives_the_same_bytes_and_is_left_alone(tmp_path: Path, m
 def test_all_schemes_of_the_board_are_tried_and_the_choice_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(MODEL, tmp_path / "m.edgemodel", *FEW, "--json") == 0
     tree = json.loads(capsys.readouterr().out)
-    assert [c["scheme"] for c in tree["candidates"]] == ["tflite-int8", "onnx-int8", "tflite-float32", "onnx-float32"]
+    precisions = ("int8", "weights8", "float16", "float32")
+    assert [c["scheme"] for c in tree["candidates"]] == [f"{runtime}-{name}" for name in precisions for runtime in ("tflite", "onnx")]
     assert tree["chosen"] in tree["why"]
     assert tree["bundle"]["bytes"] == (tmp_path / "m.edgemodel").stat().st_size
 
@@ -241,7 +242,7 @@ def test_several_boards_share_one_bundle(tmp_path: Path) -> None:
         (["--processing", "missing.toml"], 2, "missing.toml: cannot be read"),
         (["-o", "no/such/folder/x.edgemodel"], 2, "the folder no/such/folder does not exist"),
         (["-o", str(MODEL)], 2, "is one of the inputs"),
-        (["--profile", "generic-armv7", "--target", "onnx"], 2, "allows only tflite-int8, tflite-float32"),
+        (["--profile", "generic-armv7", "--target", "onnx"], 2, "allows only tflite-int8, tflite-weights8, tflite-float16, tflite-float32"),
     ],
 )
 def test_wrong_options_get_one_clear_error(
