@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import deploy, footprint, handover, hop, install_size, quantizers, swap
+from benchmarks.convert import fidelity, imbalance, memory, outliers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ FIGURES: Mapping[str, Figure] = {
     "swap": Figure("Samples lost in 100 swaps at 100 Hz", swap.swap, swap.lines),
     "footprint": Figure("Memory of each device process at rest, one model", footprint.footprint, footprint.lines),
     "deploy": Figure("Wall time of an update over the air, inference running", deploy.deploy, deploy.lines),
+    "fidelity": Figure("Noise that int8 brings to three networks, beside ONNX Runtime's quantizer", fidelity.measure, fidelity.lines),
+    "outliers": Figure("Accuracy after calibration on corrupt samples, beside the same", outliers.measure, outliers.lines),
+    "imbalance": Figure("int8 of networks whose channels differ up to 4096 times, beside the same", imbalance.measure, imbalance.lines),
+    "memory": Figure("Memory of a build with 100 and 10,000 samples", memory.measure, memory.lines),
     "install-size": Figure("Size of what each extra installs", install_size.install_size, install_size.lines),
 }
 
