@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := onnx,tflite,serial,convert,fleet,broker,demo
 PYTEST_ARGS ?=
+FUZZ_ARGS ?= --cases 100000
 
-.PHONY: demo test test-systemd test-arm lint bench clean help
+.PHONY: demo test test-systemd test-arm lint fuzz bench clean help
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -28,6 +29,9 @@ lint: $(VENV)/.test    ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+
+fuzz: $(VENV)/.test    ## damaged and lying files of every kind that is read; FUZZ_ARGS="--cases 100000 --assets FOLDER"
+	$(BIN)/python -m fuzz $(FUZZ_ARGS)
 
 bench: $(VENV)/.test    ## every figure, on this machine
 	$(BIN)/python -m benchmarks

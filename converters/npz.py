@@ -6,6 +6,7 @@ The array format is numpy's (NEP 1); arrays of objects, which would need pickle,
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 from converters.errors import InputError
 from converters.given import check_given
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, ValueError, OSError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Nodes whose inputs are all constants are computed now, by ONNX's reference implementation."""
+"""Nodes whose inputs are all constants are computed now, by ONNX's reference implementation; so is the shape of a tensor of fixed shape."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from converters.model import ONNX_DOMAINS, Graph, ir_version_for
+from converters.model import ONNX_DOMAINS, Graph, attributes, ir_version_for
 from converters.passes.contract import Pass
-from edge_agent.values import DTYPES
+from converters.shapes import infer_shapes
+from edge_agent.values import DTYPES, TensorSpec
 
 MAX_BYTES = 64 << 20
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -21,8 +23,9 @@ _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLi
 def fold_constants(graph: Graph) -> Graph:
     found: dict[str, Any] = dict(graph.constants)
     kept: list[Any] = []
+    shapes = infer_shapes(graph) if any(node.op_type in ("Shape", "Size") for node in graph.nodes) else {}
     for node in graph.nodes:
-        results = _computed(node, found, graph.opset)
+        results = _measured(node, shapes) or _computed(node, found, graph.opset)
         if results is None:
             kept.append(node)
         else:
@@ -35,6 +38,19 @@ def fold_constants(graph: Graph) -> Graph:
     for name in shown:
         found[f"{name}/value"] = found.pop(name)
     return graph.edited(kept, found)
+
+
+def _measured(node: Any, shapes: Mapping[str, TensorSpec]) -> dict[str, Any] | None:
+    """The output of a Shape or Size whose input has a fixed shape (``start`` and ``end`` as in Python's slices, operator set 15)."""
+    if node.op_type not in ("Shape", "Size") or node.domain not in ONNX_DOMAINS or len(node.output) != 1 or not node.input:
+        return None
+    spec = shapes.get(node.input[0])
+    if spec is None or None in spec.shape:
+        return None
+    if node.op_type == "Size":
+        return {node.output[0]: np.array(math.prod(int(size or 0) for size in spec.shape), np.int64)}
+    options = attributes(node)
+    return {node.output[0]: np.array(spec.shape[options.get("start", 0) : options.get("end", len(spec.shape))], np.int64)}
 
 
 def _computed(node: Any, constants: dict[str, Any], opset: int) -> dict[str, Any] | None:
