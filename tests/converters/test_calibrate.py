@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_nets import feeds, make
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_nets import Net, feeds, make
 
+from benchmarks.nets.digits import SIZES, images, model
 from converters.calibrate.collect import collect_ranges, float_tensors, instrumented
-from converters.calibrate.ranges import RangeTable
+from converters.calibrate.growing import growing_tensors
+from converters.calibrate.histogram import BINS, Histogram
+from converters.calibrate.observe import as_tree, from_tree, observe, plan_for
+from converters.calibrate.ranges import Calibration, RangeTable
 from converters.calibrate.reject import reject_outliers
+from converters.load import load_source
+from converters.model import Graph
+from converters.passes.run import run_passes
 from edge_agent.errors import ModelError
 
 
@@ -18,6 +28,12 @@ def table(spread: np.ndarray) -> RangeTable:
     """Samples x tensors of half-widths."""
     names = tuple(f"t{i}" for i in range(spread.shape[1]))
     return RangeTable(names, tuple(range(100, 100 + len(spread))), -spread.astype(np.float32), spread.astype(np.float32))
+
+
+def calibrated(graph: Graph, folder: Path, samples: list[dict[str, np.ndarray]], calibrator: str = "minmax") -> Calibration:
+    path = folder / "m.onnx"
+    path.write_bytes(instrumented(graph))
+    return observe(path, plan_for(graph), lambda rows: (samples[row] for row in rows), tuple(range(len(samples))), calibrator)
 
 
 @pytest.mark.parametrize("wild", [(7,), (0, 3, 19, 20, 39)])
@@ -67,3 +83,106 @@ def test_a_float_model_that_overflows_is_said_to(tmp_path: Path) -> None:
     path.write_bytes(instrumented(graph))
     with pytest.raises(ModelError, match="is not finite on sample row 5"):
         collect_ranges(path, float_tensors(graph), [{"x": np.full((1, 12), 3e38, np.float32)}], (5,))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_in_trained_networks_the_wild_are_found_and_the_good_are_kept(name: str, tmp_path: Path) -> None:
+    source = load_source(model(name)).graph
+    assert source is not None
+    graph = run_passes(source)[0]
+    samples = [{"image": image[None]} for image in images(name)[0][:100]]
+    clean = calibrated(graph, tmp_path, samples)
+    assert not clean.rejected
+    for row in (3, 50, 51, 77, 99):
+        samples[row] = {"image": samples[row]["image"] * np.float32(50)}
+    found = calibrated(graph, tmp_path, samples)
+    assert [sample.row for sample in found.rejected] == [3, 50, 51, 77, 99]
+    assert set(found.means) == set(clean.means)
+    for tensor, mean in found.means.items():  # the wild ones are not in the means either
+        np.testing.assert_allclose(mean, clean.means[tensor], atol=0.3 * np.abs(clean.means[tensor]).max() + 1e-6)
+
+
+def test_only_what_grows_with_the_input_can_tell() -> None:
+    n = Net((1, 12))
+    clipped = n.node("Clip", n.dense("x", 12, 8), n.constant(0.0), n.constant(6.0))
+    open_above = n.node("Clip", n.dense("x", 12, 8), n.constant(0.0))
+    gate = n.node("Sigmoid", open_above)
+    swish = n.node("Mul", open_above, gate)
+    normed = n.node("Div", "x", n.node("ReduceMean", "x", keepdims=1))
+    graph = n.graph(n.node("Concat", n.dense(clipped, 8, 2), swish, normed, axis=1))
+    found = growing_tensors(graph)
+    assert {"x", open_above, swish} <= set(found)
+    assert not {clipped, gate, normed} & set(found)
+
+
+def test_means_are_those_of_every_channel(tmp_path: Path) -> None:
+    graph, shape = make("plain")
+    samples = feeds(shape, 5)
+    found = calibrated(graph, tmp_path, samples)
+    np.testing.assert_allclose(found.means["x"], np.mean([s["x"] for s in samples], axis=(0, 1, 3, 4)), rtol=1e-5)
+    back = from_tree(json.loads(json.dumps(as_tree(found))), found.means)
+    assert back == found
+
+
+def test_values_too_rare_to_matter_are_cut_off_where_asked_for(tmp_path: Path) -> None:
+    n = Net((1, 4000))
+    graph = n.graph(n.node("Gemm", n.node("Relu", "x"), n.weights(4000, 2)))
+    draw = np.random.default_rng(2)
+    samples = [{"x": draw.normal(0, 1, (1, 4000)).astype(np.float32)} for _ in range(20)]
+    for row in (1, 5, 8):  # too many to be outliers themselves
+        samples[row]["x"][0, 0] = 40.0
+    plain = calibrated(graph, tmp_path, samples).ranges
+    found = calibrated(graph, tmp_path, samples, "percentile").ranges
+    assert plain["x"][1] == 40.0
+    assert 3 < found["x"][1] < 5
+    assert -5 < found["x"][0] < -3
+    assert found["t0"] == (0.0, pytest.approx(found["x"][1], abs=0.1))
+
+
+def rounding_error(values: np.ndarray, extent: tuple[float, float]) -> float:
+    step = (extent[1] - extent[0]) / 255
+    codes = np.clip(np.rint((values - extent[0]) / step), 0, 255)
+    return float(np.square(codes * step + extent[0] - values).sum())
+
+
+@pytest.mark.parametrize("shape", ["long tails", "one side"])
+def test_the_least_error_is_less_than_that_of_all_values(shape: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(4).laplace(0, 1, 200_000)
+    values = np.abs(values) if shape == "one side" else values
+    whole = (float(values.min()), float(values.max()))
+    histogram = Histogram(whole)
+    histogram.add(values)
+    found = histogram.least_error()
+    assert rounding_error(values, found) < 0.95 * rounding_error(values, whole)
+    nearby = ((found[0], 0.9 * found[1]), (found[0], 1.1 * found[1]), (0.9 * found[0], found[1]), (1.1 * found[0], found[1]))
+    assert all(rounding_error(values, other) > 0.97 * rounding_error(values, found) for other in nearby)
+
+
+def test_every_calibrator_makes_working_ranges_of_a_trained_network(tmp_path: Path) -> None:
+    source = load_source(model("plain")).graph
+    assert source is not None
+    graph = run_passes(source)[0]
+    samples = [{"image": image[None]} for image in images("plain")[0][:50]]
+    plain = calibrated(graph, tmp_path, samples).ranges
+    for calibrator in ("percentile", "mse"):
+        found = calibrated(graph, tmp_path, samples, calibrator).ranges
+        assert set(found) == set(plain)
+        assert found != plain
+        assert all(0.3 < (found[name][1] - found[name][0]) / (high - low) <= 1.0001 for name, (low, high) in plain.items())
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50), st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_a_histogram_gives_ranges_within_what_it_saw(values: list[float], times: int) -> None:
+    array = np.array(values, np.float32)
+    low, high = float(array.min()), float(array.max())
+    histogram = Histogram((low, high))
+    for _ in range(times):
+        histogram.add(array)
+    width = (high - low) / BINS + 1e-6 * max(abs(low), abs(high))
+    first, last = histogram.percentile()
+    assert low - width <= first <= last <= high + width
+    first, last = histogram.least_error()
+    assert first <= last
+    assert min(low, 0) <= first or first == pytest.approx(low)
+    assert last <= max(high, 0) or last == pytest.approx(high)
