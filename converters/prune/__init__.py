@@ -1,0 +1,1 @@
+"""Fewer channels, the same answers: structured pruning of a graph from unlabelled samples, without a framework."""

@@ -1,0 +1,119 @@
+"""One walk through the original network: what every layer reads and writes on the samples, kept as little as recovery needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from converters.model import Graph
+from converters.prune.groups import Groups, Layer
+from converters.prune.rows import Window, input_rows, output_rows, places_of, sampled_places, window_of
+from converters.prune.walk import Walk
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Of one layer: where it was looked at, and ``target``, float32 (rows, output channels), what it wrote there.
+
+    ``partner``: the other side of the Add behind it, where that is computed earlier; ``target`` is then the sum, so that the layer can make
+    up for what its partner lost. ``low`` and ``high``: where a rectifier behind it makes smaller and larger targets all the same.
+    ``moments``: second moments of its inputs and a constant 1, float32 (inputs + 1, inputs + 1), or for one that decides nothing ``None``.
+    """
+
+    layer: Layer
+    window: Window | None
+    at: Any
+    target: Any
+    partner: str
+    low: float
+    high: float
+    moments: Any
+
+
+def observe(graph: Graph, groups: Groups, feeds: Sequence[Mapping[str, Any]], seed: int) -> tuple[dict[int, Seen], list[Any]]:
+    """What was seen of each layer by its node's index, and all outputs of each sample in one row."""
+    walk = Walk(graph, feeds, groups.shapes)
+    seen = {}
+    for layer in groups.layers:
+        node = graph.nodes[layer.index]
+        inputs = walk.to(layer.index)[node.input[0]]
+        outputs = walk.to(layer.index + 1)[node.output[0]]
+        seen[layer.index] = _look(graph, groups, layer, inputs, outputs, walk.held, np.random.default_rng((seed, layer.index)))
+    return seen, flat_outputs(graph, walk.end())
+
+
+def flat_outputs(graph: Graph, held: Mapping[str, list[Any]]) -> list[Any]:
+    """All float outputs of each sample in one float64 row."""
+    names = [spec.name for spec in graph.outputs if spec.name in held]
+    samples = zip(*(held[name] for name in names), strict=True)
+    return [np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in arrays]) for arrays in samples]
+
+
+def layer_rows(seen: Seen, inputs: Sequence[Any]) -> Any:
+    """The layer's inputs at its places: float32 (rows, channels, taps)."""
+    return input_rows(inputs, seen.window, seen.at)
+
+
+def with_one(rows: Any) -> Any:
+    """Rows (rows, channels, taps) flat, channel by channel, and a column of ones for the bias."""
+    return np.concatenate([rows.reshape(len(rows), -1), np.ones((len(rows), 1), rows.dtype)], axis=1)
+
+
+def moments(rows: Any, chunk: int = 4096) -> Any:
+    """``rows``' inner product with itself, float64, taken in pieces."""
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk].astype(np.float64)
+        total += part.T @ part
+    return total
+
+
+def _look(
+    graph: Graph, groups: Groups, layer: Layer, inputs: list[Any], outputs: list[Any], held: Mapping[str, list[Any]], draw: Any
+) -> Seen:
+    node = graph.nodes[layer.index]
+    weight = graph.constants[node.input[1]]
+    window = window_of(node, weight, inputs[0].shape[2:]) if node.op_type == "Conv" else None
+    images = sum(len(array) for array in inputs)
+    at = sampled_places(images, places_of(outputs[0]), weight[0].size if window else len(weight), draw)
+    target = output_rows(outputs, at)
+    name, partner = _partner(graph, node, held)
+    if partner:
+        target = target + output_rows(held[partner], at)
+    low, high = _rectifier(graph, name)
+    rows = with_one(input_rows(inputs, window, at)) if not layer.depthwise and _decides(groups, layer) else None
+    second = None if rows is None else (moments(rows) / len(rows)).astype(np.float32)
+    return Seen(layer, window, at, target, partner, low, high, second)
+
+
+def _decides(groups: Groups, layer: Layer) -> bool:
+    return any(span.group in groups.sizes for span in layer.inputs)
+
+
+def _partner(graph: Graph, node: Any, held: Mapping[str, list[Any]]) -> tuple[str, str]:
+    """The tensor that the target is of, and the other side of the Add that makes it."""
+    own = node.output[0]
+    readers = graph.consumers().get(own, [])
+    if len(readers) == 1 and readers[0].op_type == "Add" and own not in graph.output_names():
+        other = next((name for name in readers[0].input if name != own), "")
+        same = other in held and held[other][0].shape == held[own][0].shape
+        if same:
+            return readers[0].output[0], other
+    return own, ""
+
+
+def _rectifier(graph: Graph, name: str) -> tuple[float, float]:
+    """Between which values what follows ``name`` looks at it at all."""
+    readers = graph.consumers().get(name, [])
+    if len(readers) != 1 or name in graph.output_names():
+        return -np.inf, np.inf
+    if readers[0].op_type == "Relu":
+        return 0.0, np.inf
+    if readers[0].op_type == "Clip" and len(readers[0].input) > 1:
+        bounds = [graph.constants.get(bound) if bound else None for bound in (*readers[0].input[1:], "")[:2]]
+        low, high = (default if b is None else float(b) for b, default in zip(bounds, (-np.inf, np.inf), strict=True))
+        return low, high
+    return -np.inf, np.inf

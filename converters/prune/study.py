@@ -1,0 +1,83 @@
+"""What is learnt of a network once, before any target: its groups, what its layers wrote, in which order channels go, what that costs at
+the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from converters.model import Graph, copied
+from converters.prune.allocate import Sensitivity, levels, sensitivity
+from converters.prune.groups import Groups, channel_groups
+from converters.prune.importance import Ranking, rank
+from converters.prune.observe import Seen, flat_outputs, observe
+from converters.prune.walk import opened
+
+PROBES = 48
+"""Samples that sensitivities are measured on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """``outputs``: float64 (samples, entries) of the original. ``held_out``: bool, one a sample, those that no weight is fitted to."""
+
+    graph: Graph
+    groups: Groups
+    feeds: Sequence[Mapping[str, Any]]
+    held_out: Any
+    seen: Mapping[int, Seen]
+    outputs: Any
+    rankings: Mapping[int, Ranking]
+    sensitivities: tuple[Sensitivity, ...]
+
+
+def study(graph: Graph, feeds: Sequence[Mapping[str, Any]], seed: int = 0) -> Study:
+    """Walks the samples through ``graph`` and tries every group alone. Raises :class:`~edge_agent.errors.ModelError` when it does not
+    run."""
+    groups = channel_groups(graph)
+    seen, outputs = observe(graph, groups, feeds, seed)
+    held_out = np.arange(len(feeds)) % 8 == 7
+    probes = range(0, len(feeds), max(len(feeds) // PROBES, 1))
+    wanted = np.stack(outputs)
+    rankings, measured = {}, []
+    for group, size in groups.sizes.items():
+        ranking, tried = rank(graph, groups, seen, group, levels(size))
+        rankings[group] = ranking
+        errors = {}
+        for count, weights in tried.items():
+            made = outputs_of(_with_weights(graph, weights), [feeds[i] for i in probes])
+            errors[count] = relative_error(made, wanted[list(probes)])
+        measured.append(sensitivity(group, ranking.loss, errors))
+    return Study(graph, groups, feeds, held_out, seen, wanted, rankings, tuple(measured))
+
+
+def outputs_of(graph: Graph, feeds: Sequence[Mapping[str, Any]]) -> Any:
+    """All float outputs of ``graph``, float64 (samples, entries)."""
+    run, names = opened(graph), [spec.name for spec in graph.outputs]
+    return np.stack([flat_outputs(graph, {name: [array] for name, array in zip(names, run(feed), strict=True)})[0] for feed in feeds])
+
+
+def relative_error(made: Any, wanted: Any) -> float:
+    """Squared error over the variance of what was wanted, both over samples (rows) and summed over outputs."""
+    return float(np.square(made - wanted).sum() / max(np.square(wanted - wanted.mean(axis=0)).sum(), 1e-30))
+
+
+def _with_weights(graph: Graph, weights: Mapping[int, Any]) -> Graph:
+    """``graph`` whose layers at the nodes ``weights`` names have those matrices (inputs + 1, outputs)."""
+    nodes, constants = list(graph.nodes), dict(graph.constants)
+    for index, made in weights.items():
+        node = nodes[index]
+        names = [f"{node.output[0]}_tried_weight", f"{node.output[0]}_tried_bias"]
+        old = constants[node.input[1]]
+        if node.op_type == "Conv":
+            constants[names[0]] = np.ascontiguousarray(made[:-1].T.reshape(old.shape))
+            nodes[index] = copied(node, inputs=[node.input[0], *names])
+        else:
+            constants[names[0]] = np.ascontiguousarray(made[:-1])
+            nodes[index] = helper.make_node("Gemm", [node.input[0], *names], list(node.output), name=node.name)
+        constants[names[1]] = made[-1].copy()
+    return graph.edited(nodes, constants)
