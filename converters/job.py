@@ -17,6 +17,7 @@ from converters.calibrate.observe import Plan, as_tree, observe
 from converters.inference import Answer, answered, as_json, infer_all, spec_of
 from converters.load import load_source
 from converters.passes.run import run_passes
+from converters.prune.job import prune
 from converters.samples import Samples
 from converters.timing import measure
 from edge_agent.bundle.manifest import Step
@@ -82,6 +83,7 @@ JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
     "infer": infer,
     "feeds": feeds,
     "calibrate": calibrate,
+    "prune": prune,
     "time": time,
 }
 

@@ -17,7 +17,9 @@ from converters.calibrate.ranges import Calibration
 from converters.errors import InputError, PassError
 from converters.inference import as_json, spec_of
 from converters.isolate import TIMEOUT_S, JobServer, answer_of, run_job
-from converters.model import Graph
+from converters.model import Graph, to_bytes
+from converters.prune.pruned import Pruned
+from converters.prune.read import read_pruned
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import ModelError
 from edge_agent.values import TensorSpec
@@ -79,6 +81,15 @@ class Workshop:
         with np.load(room / "means.npz") as held:
             means = {name: held[f"mean_{i}"] for i, name in enumerate(plan.axes)}
         return from_tree(answer, means)
+
+    def prune(self, graph: Graph, rows: Sequence[int], shares: Sequence[float]) -> tuple[Pruned, ...]:
+        """``graph`` (after the passes) with fewer channels, one for each of ``shares`` of its cost, recovered from the sample ``rows``.
+
+        Raises :class:`~edge_agent.errors.ModelError` when nothing in it can be pruned.
+        """
+        room = self._room("prune")
+        (room / "graph.onnx").write_bytes(to_bytes(graph))
+        return read_pruned(room, self._do(room, {"kind": "prune", "what": "pruning", "rows": list(rows), "shares": list(shares)}))
 
     def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
         """Loads and runs a model file as the device will. Raises ModelError when it does not load, run or survive."""
