@@ -14,6 +14,8 @@ import numpy as np
 
 from converters.calibrate.collect import float_tensors
 from converters.calibrate.observe import Plan, as_tree, observe
+from converters.gather.gather import gather
+from converters.gather.said import from_tree
 from converters.inference import Answer, answered, as_json, infer_all, spec_of
 from converters.load import load_source
 from converters.passes.run import run_passes
@@ -57,6 +59,13 @@ def specs(folder: Path, job: Mapping[str, Any]) -> Answer:
     return {"inputs": [as_json(spec) for spec in load_model_file(Path(job["model"]), threads=1).inputs]}
 
 
+def collect(folder: Path, job: Mapping[str, Any]) -> Answer:
+    """Samples that are tables, pictures or sounds, gathered into the file that every other job reads: decoders are native code."""
+    inputs = tuple(spec_of(tree) for tree in job["inputs"])
+    gather(Path(job["from"]), from_tree(job["said"]), job["classes"], inputs, Path(job["samples"]))
+    return {}
+
+
 def calibrate(folder: Path, job: Mapping[str, Any]) -> Answer:
     """What the ``plan`` asks for; the means by channel are left in ``means.npz``, in the order of its axes."""
     inputs = tuple(spec_of(tree) for tree in job["inputs"])
@@ -82,6 +91,7 @@ JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
     "specs": specs,
     "infer": infer,
     "feeds": feeds,
+    "collect": collect,
     "calibrate": calibrate,
     "prune": prune,
     "time": time,

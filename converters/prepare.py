@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.candidates import schemes_to_try
+from converters.gather.gather import samples_file
 from converters.goal import Goal, goal_for
 from converters.isolate import JobServer
 from converters.model import Graph, Source
@@ -38,15 +39,20 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
     """Opens model and samples and runs the original, in children of ``server``. Raises :class:`~converters.errors.InputError` for anything
     wrong with them."""
     goal = goal_for(recipe.profiles)
-    workshop = Workshop(folder, samples, recipe.processing.preprocess, server=server)
+    held = samples_file(samples, folder)
+    workshop = Workshop(folder, held, recipe.processing.preprocess, server=server)
     source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
     schemes = schemes_to_try(source, goal, recipe)
+    if held != samples:
+        tell(f"gathering the samples in {samples}")
+        inputs = source.graph.inputs if source.graph else workshop.specs(source.data, source.format)
+        workshop.collect(samples, recipe.processing.samples, recipe.processing.labels, inputs)
     graph = source.graph
     passes: tuple[PassResult, ...] = ()
     if graph is not None and not schemes[0].endswith("as-is"):
-        graph, passes = run_passes(_sized(graph, samples, recipe))
+        graph, passes = run_passes(_sized(graph, held, recipe))
     tell("running the original")
-    original = run_original(workshop, source, graph, samples, recipe)
+    original = run_original(workshop, source, graph, held, recipe)
     return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original)
 
 

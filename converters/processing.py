@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converters.errors import InputError
+from converters.gather.said import SamplesSaid, samples_said
 from converters.given import read_given
 from edge_agent.bundle.manifest import Step
 
@@ -24,11 +25,12 @@ DECIDING = ("argmax", "topk", "threshold")
 
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """Steps before and after the model, and the names of its classes; all may be empty."""
+    """Steps before and after the model, the names of its classes, and how samples that are no arrays are read; all may be empty."""
 
     preprocess: tuple[Step, ...] = ()
     postprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
+    samples: SamplesSaid = field(default_factory=SamplesSaid)
 
     @property
     def decides(self) -> bool:
@@ -37,7 +39,8 @@ class Processing:
 
 
 def read_processing(path: Path) -> Processing:
-    """The TOML file ``path``: ``labels``, and lists of tables ``preprocess`` and ``postprocess``, each an ``op`` and its arguments.
+    """The TOML file ``path``: ``labels``, a table ``samples``, and lists of tables ``preprocess`` and ``postprocess``, each an ``op``
+    and its arguments.
 
     Raises :class:`InputError` naming file and key. Whether the words fit the model is checked once the model is known.
     """
@@ -45,13 +48,14 @@ def read_processing(path: Path) -> Processing:
         tree = tomllib.loads(read_given(path, max_bytes=MAX_BYTES).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not TOML ({error})") from None
-    unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess"})
+    unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess", "samples"})
     if unknown:
-        raise InputError(f"{path}: {unknown[0]}: is not known here; there are labels, preprocess and postprocess")
+        raise InputError(f"{path}: {unknown[0]}: is not known here; there are labels, preprocess, postprocess and samples")
+    said = samples_said(path, tree.get("samples", {}))
     labels = tree.get("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{path}: labels: must be a list of strings")
-    return Processing(_steps(path, tree, "preprocess"), _steps(path, tree, "postprocess"), tuple(labels))
+    return Processing(_steps(path, tree, "preprocess"), _steps(path, tree, "postprocess"), tuple(labels), said)
 
 
 def _steps(path: Path, tree: Mapping[str, Any], key: str) -> tuple[Step, ...]:

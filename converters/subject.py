@@ -8,6 +8,7 @@ from pathlib import Path
 
 from converters.decide import choose_metric, decisions, expected
 from converters.errors import InputError
+from converters.gather.gather import samples_file
 from converters.given import read_head
 from converters.isolate import JobServer
 from converters.load import load_source
@@ -64,11 +65,14 @@ def run_subject(
 ) -> Answers:
     """Runs it on the samples that a build with the same numbers would judge on. Raises :class:`InputError`."""
     folder.mkdir()
-    workshop = Workshop(folder, samples_path, subject.processing.preprocess, server=server)
+    held = samples_file(samples_path, folder)
+    workshop = Workshop(folder, held, subject.processing.preprocess, server=server)
     try:
         inputs = workshop.specs(subject.data, subject.format)
+        if held != samples_path:
+            workshop.collect(samples_path, subject.processing.samples, subject.processing.labels, inputs)
         compile_preprocess(subject.processing.preprocess, inputs)
-        samples = Samples(samples_path, inputs, subject.processing.preprocess)
+        samples = Samples(held, inputs, subject.processing.preprocess)
         samples.check()
         split = samples.split(calibration=calibration, evaluation=evaluation, seed=seed)
         proof = workshop.prove(subject.path.stem, subject.data, subject.format, split.evaluate)

@@ -15,6 +15,7 @@ from converters.calibrate.collect import instrumented
 from converters.calibrate.observe import from_tree, plan_for
 from converters.calibrate.ranges import Calibration
 from converters.errors import InputError, PassError
+from converters.gather.said import SamplesSaid, as_tree
 from converters.inference import as_json, spec_of
 from converters.isolate import TIMEOUT_S, JobServer, answer_of, run_job
 from converters.model import Graph, to_bytes
@@ -68,6 +69,14 @@ class Workshop:
         path = room / f"original.{extension}"
         path.write_bytes(data)
         return _specs(self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})["inputs"])
+
+    def collect(self, given: Path, said: SamplesSaid, classes: Sequence[str], inputs: Sequence[TensorSpec]) -> None:
+        """Gathers samples that are tables, pictures or sounds into this workshop's samples file. Raises :class:`InputError`."""
+        job = {"kind": "collect", "what": str(given), "from": str(given), "said": as_tree(said), "classes": list(classes)}
+        try:
+            self._do(self._room("collect"), {**job, "inputs": [as_json(spec) for spec in inputs]})
+        except ModelError as error:
+            raise InputError(f"{given}: {str(error).removeprefix(f'{given}: ')}") from None
 
     def calibrate(self, graph: Graph, rows: tuple[int, ...], calibrator: str = "minmax") -> Calibration:
         """Ranges of every float tensor of ``graph`` over the sample ``rows``, outliers left out, and the means that layers read."""
