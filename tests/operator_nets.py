@@ -162,6 +162,14 @@ def _stateful(n: Net) -> str:
     return n.node("Concat", n.node("Squeeze", y, ints(n, 1)), last, memory, axis=0)
 
 
+def _logic(n: Net, x: str) -> str:
+    """Channels where several conditions hold."""
+    low, high = n.node("GreaterOrEqual", x, n.constant(-0.5)), n.node("LessOrEqual", x, n.constant(0.5))
+    same = n.node("Equal", n.node("Floor", x), n.constant(0.0))
+    holds = n.node("Or", n.node("And", low, high), n.node("Not", same))
+    return n.node("Where", holds, x, n.node("Neg", x))
+
+
 def _upsampled(mode: str, where: str, factor: float = 2.0, **options: Any) -> Form:
     def after(n: Net, x: str) -> str:
         big = n.node("Resize", x, "", n.constant([1, 1, factor, factor]), mode=mode, coordinate_transformation_mode=where, **options)
@@ -188,7 +196,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
     {
         **{op: unary(op) for op in ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Softplus", "Neg", "Abs")},
         **{op: unary(op) for op in ("Exp", "Identity", "Erf", "Sin", "Cos")},
-        **{op: unary(op, sqnr_db=15) for op in ("Sign", "Floor", "Ceil")},
+        **{op: unary(op, sqnr_db=15) for op in ("Sign", "Floor", "Ceil", "Round")},
         **{op: unary(op, positive=True) for op in ("Sqrt", "Log", "Reciprocal")},
         "Gelu": unary("Gelu", 20),
         "Gelu tanh": unary("Gelu", 20, approximate="tanh"),
@@ -320,6 +328,11 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "GRU both ways": _recurrent("GRU", 3, "bidirectional"),
         "GRU torch": _recurrent("GRU", 3, "reverse", 2, linear_before_reset=1),
         "RNN": _recurrent("RNN", 1, "bidirectional"),
+        "Sum": body(lambda n, x: n.node("Sum", x, n.node("Tanh", x), n.node("Sigmoid", x))),
+        "ArgMax": body(lambda n, x: n.node("Cast", n.node("ArgMax", x, axis=1), to=1), sqnr_db=10),
+        "ArgMin": body(lambda n, x: n.node("Cast", n.node("ArgMin", x, axis=2, keepdims=0), to=1), sqnr_db=10),
+        "logic": body(_logic, sqnr_db=10),
+        "Shape": body(lambda n, x: n.node("Reshape", x, n.node("Shape", n.node("Transpose", x, perm=[0, 2, 3, 1])))),
         "Where": body(lambda n, x: n.node("Where", n.node("Greater", x, n.constant(0.1)), x, n.node("Tanh", x)), sqnr_db=18),
         "Cast": body(lambda n, x: n.node("Mul", x, n.node("Cast", n.node("Less", x, n.constant(0.3)), to=1)), sqnr_db=15),
     }

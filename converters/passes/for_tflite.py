@@ -6,12 +6,22 @@ from converters.model import Graph, copied
 from converters.passes.contract import Pass
 from converters.passes.drop_identity import DROP_IDENTITY
 from converters.passes.fold_affine import FOLD_AFFINE
+from converters.passes.fold_constants import FOLD_CONSTANTS
+from converters.passes.fold_shapes import FOLD_SHAPES
 from converters.passes.plain_operators import PLAIN_OPERATORS
 from converters.passes.run import run_passes
 from converters.passes.unroll_recurrent import UNROLL_RECURRENT
 from converters.passes.widen_windows import WIDEN_WINDOWS
 
-FOR_TFLITE: tuple[Pass, ...] = (UNROLL_RECURRENT, WIDEN_WINDOWS, DROP_IDENTITY, PLAIN_OPERATORS, FOLD_AFFINE)
+FOR_TFLITE: tuple[Pass, ...] = (
+    FOLD_SHAPES,
+    FOLD_CONSTANTS,
+    UNROLL_RECURRENT,
+    WIDEN_WINDOWS,
+    DROP_IDENTITY,
+    PLAIN_OPERATORS,
+    FOLD_AFFINE,
+)
 
 
 def expanded(graph: Graph) -> Graph:

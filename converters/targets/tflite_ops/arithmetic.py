@@ -38,6 +38,22 @@ def extreme(code: str) -> Lower:
     return lower
 
 
+def total(canvas: Canvas, node: Any, result: str, rectifier: str) -> None:
+    """Any number of tensors added up, one after another; in integers each sum in between is on the scale of the last."""
+    order = widest_order(canvas, node)
+    indices = [operand(canvas, node, name, order) for name in node.input]
+    target = canvas.put(result, order)
+    if len(indices) == 1:
+        canvas.reshape(indices[0], target)
+        return
+    reached = indices[0]
+    for count, index in enumerate(indices[1:], 2):
+        shape = canvas.flat.shape(target)
+        made = target if count == len(indices) else canvas.temporary(f"{result}/{count}", shape, canvas.scale(result), canvas.dtype(result))
+        write(canvas, "ADD", [reached, index], made, "AddOptions", fusedActivationFunction="NONE")
+        reached = made
+
+
 def power(canvas: Canvas, node: Any, result: str, rectifier: str) -> None:
     order = widest_order(canvas, node)
     write(canvas, "POW", [operand(canvas, node, name, order) for name in node.input], canvas.put(result, order), "PowOptions")

@@ -87,6 +87,7 @@ LOWERINGS: Mapping[str, Lower] = MappingProxyType(
         "Relu": elementwise.elementwise("RELU"),
         "Reshape": shape.reshape,
         "Resize": resize.resize,
+        "Round": elementwise.elementwise("ROUND"),
         "Sigmoid": elementwise.elementwise("LOGISTIC"),
         "Sign": elementwise.elementwise("SIGN"),
         "Sin": elementwise.elementwise("SIN"),
@@ -98,6 +99,7 @@ LOWERINGS: Mapping[str, Lower] = MappingProxyType(
         "Sqrt": elementwise.elementwise("SQRT"),
         "Squeeze": shape.reshape,
         "Sub": arithmetic.arithmetic("SUB", "SubOptions"),
+        "Sum": arithmetic.total,
         "Tanh": elementwise.elementwise("TANH"),
         "Tile": shape.tile,
         "Transpose": shape.transpose,
@@ -112,7 +114,7 @@ FUSING = ("Conv", "Gemm", "Add", "Sub", "Mul")
 FLOAT_ONLY: frozenset[str] = frozenset(
     (
         *("Cast", "Ceil", "Cos", "Div", "Equal", "Erf", "Exp", "Floor", "Greater", "GreaterOrEqual", "InstanceNormalization"),
-        *("LayerNormalization", "Less", "LessOrEqual", "Log", "Neg", "Pow", "Reciprocal", "ReduceL2", "ReduceProd", "Sign", "Sin"),
+        *("LayerNormalization", "Less", "LessOrEqual", "Log", "Neg", "Pow", "Reciprocal", "ReduceL2", "ReduceProd", "Round", "Sign", "Sin"),
         *("Softplus", "Sqrt"),
     )
 )
