@@ -8,35 +8,20 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import re
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from converters.errors import InputError
 
 MAX_BYTES = 1 << 30
 _KNOWN = frozenset(
-    [
-        "sklearn",
-        "numpy",
-        "scipy",
-        "joblib",
-        "builtins",
-        "__builtin__",
-        "copyreg",
-        "copy_reg",
-        "collections",
-        "functools",
-        "operator",
-        "_codecs",
-        "datetime",
-        "decimal",
-    ]
-)
+    ("sklearn", "numpy", "scipy", "joblib", "builtins", "__builtin__", "copyreg", "copy_reg", "collections", "functools", "operator")
+) | {"_codecs", "datetime", "decimal"}
 """Top-level packages that a scikit-learn model is made of."""
 _GLOBAL = re.compile(rb"c([A-Za-z_][\w.]{0,200})\n([A-Za-z_][\w.]{0,200})\n")
 _STACKED = re.compile(rb"\x8c(.)([A-Za-z_][\w.]{0,200}?)\x94?(?:\x8c.[A-Za-z_][\w.<>]{0,200}?\x94?|h.|j....)\x93", re.DOTALL)
@@ -94,13 +79,13 @@ def _unpacked(path: Path) -> bytes | None:
         return None
     if head.startswith(b"\x1f\x8b"):
         with gzip.open(path) as file:
-            return _bounded(file, path)
+            return _bounded(cast(IO[bytes], file), path)
     if head.startswith(b"BZh"):
         with bz2.open(path) as file:
-            return _bounded(file, path)
+            return _bounded(cast(IO[bytes], file), path)
     if head.startswith((b"\xfd7zXZ", b"\x5d\x00\x00")):
         with lzma.open(path) as file:
-            return _bounded(file, path)
+            return _bounded(cast(IO[bytes], file), path)
     data = path.read_bytes()
     if head[:1] == b"\x78" and len(head) > 1 and (head[0] * 256 + head[1]) % 31 == 0:  # zlib's header (RFC 1950, 2.2)
         unpacking = zlib.decompressobj()
@@ -111,8 +96,8 @@ def _unpacked(path: Path) -> bytes | None:
     return data
 
 
-def _bounded(file: io.BufferedIOBase | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | object, path: Path) -> bytes:
-    data: bytes = file.read(MAX_BYTES + 1)  # type: ignore[attr-defined, union-attr]
+def _bounded(file: IO[bytes], path: Path) -> bytes:
+    data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InputError(f"{path}: unpacks to more than {MAX_BYTES} bytes")
     return data

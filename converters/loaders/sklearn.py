@@ -61,9 +61,7 @@ def _told(found: Found, answer: Mapping[str, Any]) -> tuple[str, ...]:
     if classes:
         said.append(f"output scores: one for each class, in this order: {', '.join(classes)}")
     if found.version and found.version != answer["version"]:
-        said.append(
-            f"written by scikit-learn {found.version} and opened by {answer['version']}: answers may differ from when it was trained"
-        )
+        said.append(f"written by scikit-learn {found.version} and opened by {answer['version']}: answers may differ from then")
     if found.strange:
         said.append(f"it needs code of {', '.join(found.strange[:5])}, which was trusted")
     return tuple(said)

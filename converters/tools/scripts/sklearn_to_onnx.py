@@ -136,8 +136,9 @@ def _rows(model: Any, width: int, seed: int, given: Path) -> Any:
     draw = np.random.default_rng(seed)
     centre, spread = np.zeros(width), np.ones(width)
     for part in _parts(model):
-        if np.shape(getattr(part, "mean_", None)) == (width,) and np.shape(getattr(part, "scale_", None)) == (width,):
-            centre, spread = np.asarray(part.mean_), np.asarray(part.scale_)
+        mean, scale = np.asarray(getattr(part, "mean_", 0.0)), np.asarray(getattr(part, "scale_", 0.0))
+        if mean.shape == scale.shape == (width,):
+            centre, spread = mean, scale
             break
     made = [(centre + spread * draw.standard_normal((RANDOM, width))).astype(np.float32)]
     if given.is_file():
