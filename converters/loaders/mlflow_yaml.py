@@ -24,8 +24,6 @@ class _Lines:
     def __init__(self, text: str) -> None:
         rows = [(n, len(r) - len(r.lstrip(" ")), r.strip()) for n, r in enumerate(text.splitlines(), 1)]
         self.rows = [row for row in rows if row[2] and not row[2].startswith(("#", "---", "%"))]
-            (n, len(r) - len(r.lstrip(" ")), r.strip()) for n, r in rows if r.strip() and not r.lstrip().startswith(("#", "---", "%"))
-        ]
         self.at = 0
 
     def peek(self) -> tuple[int, int, str] | None:
