@@ -19,7 +19,7 @@ import numpy as np
 from converters.errors import InputError
 from converters.given import check_given
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, ValueError, OSError, NotImplementedError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, ValueError, OSError, RuntimeError)  # RuntimeError: encrypted
 
 
 @dataclass(frozen=True, slots=True)

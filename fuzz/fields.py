@@ -103,7 +103,8 @@ def _many(field: Any) -> bool:
 def _texts(proto: Any) -> list[str]:
     """The names of tensors and operators that this model has."""
     found = {name for node in proto.graph.node for name in (*node.input, *node.output, node.op_type)}
-    return sorted(found | {value.name for value in (*proto.graph.input, *proto.graph.output)})
+    found |= {value.name for value in (*proto.graph.input, *proto.graph.output)}
+    return sorted(name for name in found if isinstance(name, str))
 
 
 def change_table(chance: random.Random, data: bytearray, other: bytes) -> bytearray:
@@ -153,6 +154,8 @@ def change_member(chance: random.Random, data: bytearray, other: bytes) -> bytea
         with zipfile.ZipFile(io.BytesIO(bytes(data))) as held:
             members = {info.filename: held.read(info) for info in held.infolist()}
     except Exception:  # damaged before
+        return data
+    if not members:
         return data
     name = chance.choice(sorted(members))
     content = bytearray(members[name])

@@ -23,7 +23,7 @@ MEMORY_BYTES = 3 << 30
 """Of address space beyond what the process has at its start; a refusal by the allocator is a clear answer."""
 
 Answer = tuple[int, str, str, float]
-"""Number of the case; taken, as it is, refused, memory, traceback or wrong; what was said; seconds."""
+"""Number of the case; taken, as it is, refused (by a pass), memory, traceback or wrong; what was said; seconds."""
 
 
 def make_case(seeds: Sequence[Seed], seed: int, number: int) -> tuple[Seed, bytes, random.Random]:
@@ -48,7 +48,8 @@ def try_case(seeds: Sequence[Seed], seed: int, number: int, folder: Path) -> Ans
     try:
         word, said = SUBJECTS[source.kind](path, chance), ""
     except EdgeError as error:
-        word, said = "refused", str(error)
+        said = str(error)
+        word = "refused by a pass" if "cannot take this network" in said else "refused"
         if not said.strip():
             word, said = "traceback", f"{type(error).__name__} without a word"
     except MemoryError:

@@ -6,6 +6,8 @@ The file itself stays what the original is: ``Source.data`` are its bytes, and `
 from __future__ import annotations
 
 import hashlib
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -20,6 +22,8 @@ from edge_agent.errors import RuntimeMissing
 from edge_agent.values import DTYPES
 
 IDENTIFIER = b"TFL3"  # bytes 4-8 of every TensorFlow Lite flatbuffer
+_DAMAGE = (struct.error, ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What offsets and numbers that no real file has lead to."""
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL")
 _CODES = ("int8", "uint8", "int16", "INT4", "INT2")
 
@@ -42,7 +46,7 @@ def read_graph(data: bytes) -> tuple[Graph | None, tuple[str, ...]]:
         _check(file, reading, graph)
     except (NotRead, RuntimeMissing) as error:
         return None, (f"packed as it is: {error}",)
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:  # no real file has such numbers
+    except _DAMAGE as error:
         return None, (f"packed as it is: the file is damaged ({type(error).__name__})",)
     return graph, (*reading.notes, *_rounding(file))
 
@@ -51,7 +55,10 @@ def _refuse(file: FlatFile) -> None:
     """What no reader has to be asked about."""
     if any(tensor.quantized and not tensor.constant and tensor.dtype in _CODES for tensor in file.tensors):
         raise NotRead("it is quantized already")
-    unknown = sorted({operator.code for operator in file.operators} - set(READERS))
+    codes = {operator.code for operator in file.operators}
+    if "QUANTIZE" in codes:
+        raise NotRead("it is quantized already")
+    unknown = sorted(codes - set(READERS))
     if unknown:
         raise NotRead(f"operators {', '.join(unknown)} are not read")
     for index in file.inputs:
@@ -79,7 +86,7 @@ def _check(file: FlatFile, reading: Reading, graph: Graph) -> None:
     """The graph is valid, and ONNX's inference finds the shapes and types that the file says."""
     try:
         onnx.checker.check_model(proto_of(graph))
-        found = infer_shapes(graph)
+        found = infer_shapes(replace(graph, outputs=()))  # what is declared of outputs would be taken for what follows
     except (InputError, MemoryError, onnx.checker.ValidationError, ValueError) as error:
         raise NotRead(f"its operators do not fit together ({str(error).splitlines()[0][:200]})") from None
     for index, tensor in enumerate(file.tensors):

@@ -22,6 +22,7 @@ from converters.passes.lower_ml import LOWER_ML
 from converters.passes.matmul_to_gemm import MATMUL_TO_GEMM
 from converters.passes.merge_trees import MERGE_TREES
 from converters.passes.raise_opset import RAISE_OPSET
+from edge_agent.errors import EdgeError
 
 STANDARD: tuple[Pass, ...] = (
     DROP_DEAD,
@@ -68,12 +69,25 @@ def stages(graph: Graph, passes: Sequence[Pass] = STANDARD) -> Iterator[tuple[Pa
         missing = step.requires - holds
         if missing:
             raise PassError(f"pass {step.name} needs {', '.join(sorted(missing))}; passes before it: {done}")
-        after = step.apply(graph)
+        after = _applied(step, graph, done)
         _check(step, graph, after, done)
         yield step, after
         graph = after
         names.append(step.name)
         holds |= step.ensures
+
+
+def _applied(step: Pass, graph: Graph, done: str) -> Graph:
+    """Numbers and forms that no real network has make a pass fail in many ways; the answer names it."""
+    try:
+        return step.apply(graph)
+    except (EdgeError, MemoryError):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise PassError(
+            f"pass {step.name} cannot take this network ({why}); passes before it: {done}; --scheme as-is packs the file unchanged"
+        ) from error
 
 
 def _check(step: Pass, before: Graph, after: Graph, done: str) -> None:
