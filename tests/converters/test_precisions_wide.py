@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 from emitted import calibrated, noise_db, run
+from operator_nets import FORMS
 from tiny_nets import NETS, make
 
 from converters.calibrate.ranges import Range
 from converters.model import to_bytes
+from converters.passes.for_tflite import with_expansion
 from converters.passes.run import run_passes
 from converters.targets.scales import wide_scale
 from converters.targets.tflite_int8 import emit_tflite_int8
 from converters.targets.tflite_int16 import emit_tflite_int16x8
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name != "padded max"])
+@pytest.mark.parametrize("name", NETS)
 def test_sixteen_bits_are_closer_than_eight(name: str, tmp_path: Path) -> None:
     made, shape = make(name)
     graph, _ = run_passes(made)
@@ -25,6 +27,16 @@ def test_sixteen_bits_are_closer_than_eight(name: str, tmp_path: Path) -> None:
     noise = noise_db(reference, run(emit_tflite_int16x8(graph, ranges), "wide.tflite", graph, shape, tmp_path))
     assert noise > noise_db(reference, run(emit_tflite_int8(graph, ranges), "int8.tflite", graph, shape, tmp_path))
     assert noise > 36
+
+
+@pytest.mark.parametrize("name", ["HardSwish", "HardSwish spelled", "DepthToSpace", "PRelu", "MatMul two", "attention", "Tile", "anchors"])
+def test_operators_without_a_wide_kernel_are_computed_in_float(name: str, tmp_path: Path) -> None:
+    form = FORMS[name]
+    graph, _ = run_passes(form.graph())
+    reference = run(to_bytes(graph), "float.onnx", graph, form.shape, tmp_path)
+    whole = with_expansion(graph)
+    data = emit_tflite_int16x8(graph, calibrated(whole, form.shape, tmp_path).ranges)
+    assert noise_db(reference, run(data, "wide.tflite", graph, form.shape, tmp_path)) > 28
 
 
 @pytest.mark.parametrize("extent", [(0.0, 0.0), (-3.0, 1.0), (0.5, 2.0)])
