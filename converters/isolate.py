@@ -33,6 +33,7 @@ SINGLE: Mapping[str, str] = MappingProxyType(
     }
 )
 """Environment of every job: quiet, and one thread, without which the server could not fork."""
+_KILL_S = 5.0
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -49,6 +50,7 @@ class JobServer:
     def __init__(self, *, fork: bool = True) -> None:
         self._extra = {} if fork else {SPAWN_ENV: "1"}
         self._lock = threading.Lock()
+        self._closed = False
         self._process, self._requests = _start(self._extra)
 
     def __enter__(self) -> JobServer:
@@ -62,10 +64,10 @@ class JobServer:
             self.close()
 
     def close(self) -> None:
-        """Ends the server and whatever still runs."""
-        self._requests.close()
-        self._process.kill()
-        self._process.wait()
+        """Ends whatever still runs, and the server: nothing of them writes into a folder any more."""
+        with self._lock:
+            self._closed = True
+            self._end()
 
     def run(
         self, folder: Path, timeout_s: float, *, command: Sequence[str] = (), environment: Mapping[str, str] = _NOTHING
@@ -85,17 +87,25 @@ class JobServer:
         with ours:
             with theirs:
                 self._send(packet, theirs)
-            ours.settimeout(timeout_s)
             try:
+                ours.settimeout(timeout_s)
                 answer = ours.recv(16)
-            except TimeoutError:
-                return None
+            except BaseException as error:
+                ours.shutdown(socket.SHUT_WR)  # kill it; the end of the channel says that it is gone, and writes no more
+                ours.settimeout(_KILL_S)
+                with contextlib.suppress(TimeoutError):
+                    ours.recv(16)
+                if isinstance(error, TimeoutError):
+                    return None
+                raise
             if not answer:
                 raise Ended
             return int(answer)
 
     def _send(self, packet: bytes, channel: socket.socket) -> None:
         with self._lock:
+            if self._closed:
+                raise Ended
             if self._process.poll() is not None:
                 self._restart()
             try:
@@ -105,8 +115,16 @@ class JobServer:
                 socket.send_fds(self._requests, [packet], [channel.fileno()])
 
     def _restart(self) -> None:
-        self.close()
+        self._end()
         self._process, self._requests = _start(self._extra)
+
+    def _end(self) -> None:
+        self._requests.close()
+        try:
+            self._process.wait(_KILL_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def run_job(folder: Path, job: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S, server: JobServer | None = None) -> dict[str, Any]:

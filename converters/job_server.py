@@ -48,7 +48,7 @@ class Server:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Until the client closes its end."""
+        """Until the client closes its end; no child is left then."""
         left = list(IMPORTS if self._fork else ())
         while self._turn(0 if left else None):
             if left:
@@ -57,6 +57,8 @@ class Server:
                 if not left:
                     gc.collect()
                     gc.freeze()  # the collector of a child would otherwise touch, and so copy, every page
+        for pid in list(self._children):
+            self._abandon(pid)
 
     def _turn(self, timeout_ms: int | None) -> bool:
         """Handles what has come in; false at the end."""

@@ -170,7 +170,11 @@ class _Search:
         if self._jobs == 1 or len(items) < 2:
             return [function(item) for item in items]
         with ThreadPoolExecutor(self._jobs) as pool:
-            return list(pool.map(function, items))
+            try:
+                return list(pool.map(function, items))
+            except KeyboardInterrupt:
+                self._ready.workshop.stop()  # the pool would wait for what runs, and the folder goes next
+                raise
 
 
 def _has_integer(schemes: Sequence[str]) -> bool:

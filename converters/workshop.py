@@ -55,6 +55,10 @@ class Workshop:
             "preprocess": [{"op": step.op, "args": dict(step.args)} for step in preprocess],
         }
 
+    def stop(self) -> None:
+        """Ends every job that runs, in whichever thread it was asked for; no other can be asked for after that."""
+        self._server.close()
+
     def vet(self, model: Path, *, passes: bool) -> None:
         """Raises :class:`InputError` for a model file that ONNX's own native code refuses or crashes on: it runs in our process next."""
         try:

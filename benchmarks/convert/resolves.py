@@ -1,4 +1,4 @@
-"""What pip would install for every extra with the newest and with the oldest versions that ``setup.cfg`` allows, for each Python and machine.
+"""What pip would install for every extra, with the newest and with the oldest versions that setup.cfg allows, by Python and machine.
 
 Wheels only, and nothing is installed but ``uv`` itself, in an environment of its own: it knows how to ask for the oldest.
 """
@@ -62,7 +62,7 @@ def _resolved(folder: Path, extra: str, age: str, python: str, platform: str) ->
     environment = {**os.environ, "UV_CACHE_DIR": str(folder / "cache")}
     if "PIP_CERT" in os.environ:  # where pip needs it, so does uv
         environment["SSL_CERT_FILE"] = os.environ["PIP_CERT"]
-    command = [folder / "uv/bin/uv", "pip", "compile", *quiet, *words, asked]
+    command = [str(folder / "uv/bin/uv"), "pip", "compile", *quiet, *words, str(asked)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
     if done.returncode:
         return {"error": " ".join(done.stderr.split())[:300]}

@@ -154,3 +154,14 @@ def test_nothing_outlives_a_closed_or_a_killed_client(tmp_path: Path) -> None:
     with JobServer() as closed:
         pid = closed._process.pid
     assert not alive(pid)
+
+
+def test_a_closed_server_ends_what_others_wait_for(tmp_path: Path) -> None:
+    server = JobServer()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(run_job, tmp_path, endless(tmp_path), server=server)
+        child = wait_for(lambda: children(server._process.pid))[0]
+        server.close()
+        assert not alive(child)
+        with pytest.raises(Died, match="the process that starts jobs ended"):
+            answer.result(20)
