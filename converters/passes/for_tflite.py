@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from converters.errors import PassError, UnsupportedOp
 from converters.model import Graph, copied
 from converters.passes.contract import Pass
 from converters.passes.drop_identity import DROP_IDENTITY
@@ -25,8 +26,11 @@ FOR_TFLITE: tuple[Pass, ...] = (
 
 
 def expanded(graph: Graph) -> Graph:
-    """``graph`` in operators that TensorFlow Lite has; itself when nothing has to change."""
-    return run_passes(graph, FOR_TFLITE)[0]
+    """``graph`` in operators that TensorFlow Lite has; itself when nothing has to change. Raises :class:`UnsupportedOp`."""
+    try:
+        return run_passes(graph, FOR_TFLITE)[0]
+    except PassError as error:
+        raise UnsupportedOp(f"{error}; try --target onnx") from error
 
 
 def with_expansion(graph: Graph) -> Graph:
@@ -34,7 +38,10 @@ def with_expansion(graph: Graph) -> Graph:
 
     Tensors of one name have one value in both, so that what ``graph`` computes already is not written again.
     """
-    other = expanded(graph)
+    try:
+        other = expanded(graph)
+    except UnsupportedOp:  # said again where TensorFlow Lite is written; other targets do not need it
+        return graph
     if other is graph:
         return graph
     known = {name for node in graph.nodes for name in node.output if name}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from converters.model import Graph, attributes
+from converters.model import Graph, attributes, reads
 from converters.passes.contract import Pass
 from converters.passes.draft import Draft
 from converters.passes.recurrent_cells import CELLS, Cell
@@ -22,7 +22,7 @@ MAX_STEPS = 128
 def unroll_recurrent(graph: Graph) -> Graph:
     if not any(node.op_type in CELLS for node in graph.nodes):
         return graph
-    shapes, read = infer_shapes(graph), set(graph.consumers()) | graph.output_names()
+    shapes, read = infer_shapes(graph), {name for node in graph.nodes for name in reads(node)} | graph.output_names()
     kept: list[Any] = []
     added: dict[str, Any] = {}
     for node in graph.nodes:

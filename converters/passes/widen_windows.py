@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from converters.model import Graph, attributes, copied
+from converters.model import Graph, attributes, copied, reads
 from converters.passes.contract import Pass
 from converters.shapes import infer_shapes
 from edge_agent.values import TensorSpec
@@ -53,7 +53,7 @@ class _Widening:
             elif self._carries_on(node):
                 self._value_by_value(node)
             else:
-                for name in node.input:
+                for name in sorted(reads(node)):
                     self._narrowed(name)
                 self._nodes.append(node)
         for spec in self._graph.outputs:

@@ -98,7 +98,7 @@ class FlatModel:
         import flatbuffers
 
         graph = self._s.SubGraphT()
-        graph.name, graph.tensors, graph.operators = "main", self._tensors, self._operators
+        graph.name, graph.tensors, graph.operators = "main", self._tensors, self._read(outputs)
         graph.inputs, graph.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
         model = self._s.ModelT()
         model.version, model.description = 3, "edge-convert"
@@ -106,6 +106,15 @@ class FlatModel:
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _read(self, outputs: Sequence[int]) -> list[Any]:
+        """The operators that something reads, down to ``outputs``: a change of shape that another one made needless is left out."""
+        wanted, kept = set(outputs), []
+        for made in reversed(self._operators):
+            if wanted.intersection(made.outputs.tolist()):
+                wanted.update(made.inputs.tolist())
+                kept.append(made)
+        return kept[::-1]
 
     def _buffer(self, data: bytes) -> int:
         """The buffer with these bytes; equal constants, such as the weights of every step of a recurrent layer, share one."""

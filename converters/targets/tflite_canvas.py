@@ -52,6 +52,7 @@ class Canvas:
         self.form = form
         self.quantized = False
         self._placed: dict[tuple[str, bool], Placed] = {}
+        self._reshaped: dict[int, int] = {}  # what each changed shape was made from
         self._cache: dict[tuple[tuple[str, bool], Order], int] = {}
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -82,7 +83,7 @@ class Canvas:
         """Writes the inputs as they are in ONNX."""
         indices = []
         for spec in self.graph.inputs:
-            if spec.dtype not in TYPES:
+            if spec.dtype not in TYPES or spec.dtype == "float16":
                 raise UnsupportedOp(f"input {spec.name} is {spec.dtype}, which is not written for TensorFlow Lite; try --target onnx")
             shape = self.shape(spec.name)
             indices.append(self.flat.tensor(spec.name, shape, spec.dtype))
@@ -107,7 +108,9 @@ class Canvas:
 
     def put(self, name: str, order: Order, columns: Any = None) -> int:
         """A new tensor that will hold ONNX tensor ``name`` stored in ``order``."""
-        shape = self.shape(name)
+        shape, dtype = self.shape(name), self.dtype(name)
+        if dtype not in TYPES or dtype == "float16":
+            raise UnsupportedOp(f"tensor {name} is {dtype}, which is not computed for TensorFlow Lite; try --target onnx")
         index = self.temporary(name, [shape[axis] for axis in order], self.scale(name), self.dtype(name))
         self._placed[self._key(name)] = Placed(index, order, columns)
         return index
@@ -138,6 +141,9 @@ class Canvas:
         return self.flat.constant("numbers", array)
 
     def reshape(self, index: int, target: int) -> None:
+        """``target`` holds what tensor ``index`` does, in its own shape; of several such steps one is written."""
+        index = self._reshaped.get(index, index)
+        self._reshaped[target] = index
         shape = self.flat.shape(target)
         options = {"newShape": np.asarray(shape, np.int32)}
         self.flat.operator("RESHAPE", [index, self.ints(shape)], target, "ReshapeOptions", options)

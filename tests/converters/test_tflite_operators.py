@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from operator_nets import FORMS, Form
 from tiny_nets import Net, feeds
 
@@ -16,7 +18,7 @@ from converters.calibrate.collect import collect_ranges, float_tensors, instrume
 from converters.calibrate.ranges import Range
 from converters.calibrate.reject import reject_outliers
 from converters.errors import UnsupportedOp
-from converters.model import Graph, to_bytes
+from converters.model import Graph, graph_of, to_bytes
 from converters.passes.for_tflite import expanded, with_expansion
 from converters.passes.run import run_passes
 from converters.targets.flatbuffer import schema
@@ -151,3 +153,72 @@ def test_any_network_of_these_layers_is_the_same_in_float(tmp_path_factory: pyte
     np.testing.assert_allclose(
         answers(emit_tflite_float(graph), folder / "float.tflite", graph, asked) / scale, reference / scale, atol=1e-4
     )
+
+
+def several(nodes: list[Any], inputs: list[Any], outputs: list[Any], **constants: Any) -> Graph:
+    """A graph with inputs and outputs of any element type."""
+    body = helper.make_graph(nodes, "net", inputs, outputs, [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    proto = onnx.shape_inference.infer_shapes(helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    return run_passes(graph_of(proto))[0]
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_whole_numbers_and_truth_values_go_in_and_out_as_they_are(kind: str, tmp_path: Path) -> None:
+    info, types = helper.make_tensor_value_info, TensorProto
+    random = np.random.default_rng(1)
+    graph = several(
+        [
+            helper.make_node("Gather", ["table", "ids"], ["rows"]),
+            helper.make_node("Where", ["mask", "rows", "zero"], ["kept"]),
+            helper.make_node("ReduceMean", ["kept"], ["mean"], axes=[1], keepdims=0),
+            helper.make_node("Gemm", ["mean", "weight"], ["scores"], transB=1),
+            helper.make_node("ArgMax", ["scores"], ["best"], axis=1, keepdims=0),
+        ],
+        [info("ids", types.INT64, (1, 5)), info("mask", types.BOOL, (1, 5, 1))],
+        [info("scores", types.FLOAT, (1, 4)), info("best", types.INT64, (1,))],
+        table=random.normal(0, 1, (9, 8)).astype(np.float32),
+        weight=random.normal(0, 1, (4, 8)).astype(np.float32),
+        zero=np.zeros(1, np.float32),
+    )
+    asked = [{"ids": random.integers(0, 9, (1, 5)), "mask": random.random((1, 5, 1)) > 0.3} for _ in range(20)]
+    (tmp_path / "model.onnx").write_bytes(to_bytes(graph))
+    (tmp_path / "instrumented.onnx").write_bytes(instrumented(graph))
+    table = collect_ranges(tmp_path / "instrumented.onnx", float_tensors(graph), asked, tuple(range(20)))
+    data = emit_tflite_float(graph) if kind == "float" else emit_tflite_int8(graph, reject_outliers(table).ranges)
+    (tmp_path / "model.tflite").write_bytes(data)
+    ours, theirs = load_model_file(tmp_path / "model.tflite"), load_model_file(tmp_path / "model.onnx")
+    assert ours.inputs == theirs.inputs
+    found = [(ours.run(feed), theirs.run(feed)) for feed in asked]
+    assert np.mean([one["best"][0] == other["best"][0] for one, other in found]) >= (1.0 if kind == "float" else 0.8)
+    np.testing.assert_allclose(*([pair[i]["scores"] for pair in found] for i in (0, 1)), atol=1e-5 if kind == "float" else 0.1)
+
+
+def test_half_precision_inputs_are_refused_by_name() -> None:
+    info = helper.make_tensor_value_info
+    graph = several(
+        [helper.make_node("Relu", ["x"], ["y"])], [info("x", TensorProto.FLOAT16, (1, 4))], [info("y", TensorProto.FLOAT16, (1, 4))]
+    )
+    with pytest.raises(UnsupportedOp, match=r"input x is float16.*--target onnx"):
+        emit_tflite_float(graph)
+
+
+def test_a_branch_that_reads_a_series_from_outside_still_finds_it() -> None:
+    """The pass for layers over one axis leaves a valid network; the branch itself is refused by name."""
+    info, types = helper.make_tensor_value_info, TensorProto
+    branches = [
+        helper.make_graph([helper.make_node(op, ["deep"], [f"{op}_out"])], op, [], [info(f"{op}_out", types.FLOAT, (1, 2, 6))])
+        for op in ("Neg", "Abs")
+    ]
+    graph = several(
+        [
+            helper.make_node("Conv", ["x", "weight"], ["wide"]),
+            helper.make_node("Relu", ["wide"], ["deep"]),
+            helper.make_node("If", ["which"], ["y"], then_branch=branches[0], else_branch=branches[1], name="choice"),
+        ],
+        [info("x", types.FLOAT, (1, 3, 8)), info("which", types.BOOL, ())],
+        [info("y", types.FLOAT, (1, 2, 6))],
+        weight=np.ones((2, 3, 3), np.float32),
+    )
+    onnx.checker.check_model(onnx.load_from_string(to_bytes(expanded(graph))))
+    with pytest.raises(UnsupportedOp, match=r"operator If \(node choice\)"):
+        emit_tflite_float(graph)
