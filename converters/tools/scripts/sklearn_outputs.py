@@ -4,38 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
-INPUT, OUTPUT = "x", "scores"
+OUTPUT = "scores"
 
 
 class Refused(Exception):
     """A model that cannot be taken over, with the reason."""
 
 
-def scores_only(proto: Any, classes: int) -> Any:
-    """``proto`` with one float output (rows, width) called ``scores``; a single score of two classes becomes one for each."""
-    from onnx import TensorProto, helper
+def scores_only(proto: Any, classes: int, sign: float = 0.0) -> Any:
+    """A copy of ``proto`` with one float output (rows, width) called ``scores``.
 
-    found = [value for value in proto.graph.output if value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)]
+    ``sign`` says that the first score is a distance from the border between two classes, and on which side (1: the second class is above,
+    -1: the first is); each class then has a score.
+    """
+    from onnx import ModelProto, TensorProto, helper
+
+    made = ModelProto()
+    made.CopyFrom(proto)
+    found = [value for value in made.graph.output if value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)]
     if not found:
         raise Refused("its ONNX translation has no output of numbers")
     value = found[-1] if classes else found[0]
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    width = dims[-1] if len(dims) == 2 else 0
-    last, double = value.name, value.type.tensor_type.elem_type == TensorProto.DOUBLE
-    if double:
-        last = _added(proto, "Cast", last, "scores_float", to=TensorProto.FLOAT)
-    if classes == 2 and width < 2:
-        flat = _added(proto, "Reshape", last, "scores_column", _shape(proto, (-1, 1)))
-        other = _added(proto, "Neg", flat, "scores_other")
-        proto.graph.node.append(helper.make_node("Concat", [other, flat], [OUTPUT], name="scores", axis=1))
+    width, last = dims[-1] if len(dims) == 2 else 0, value.name
+    if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
+        last = _added(made, "Cast", last, "scores_float", to=TensorProto.FLOAT)
+    if sign:
+        first = _added(made, "Gather", last, "scores_first", _constant(made, "scores_column", [0], "int64"), axis=1)
+        last = _added(made, "Mul", first, "scores_both", _constant(made, "scores_signs", [[-sign, sign]], "float32"))
         width = 2
-    else:
-        proto.graph.node.append(helper.make_node("Identity", [last], [OUTPUT], name="scores"))
-    del proto.graph.output[:]
-    proto.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, width or classes or 1]))
-    _prune(proto)
-    _settle(proto)
-    return proto
+    made.graph.node.append(helper.make_node("Identity", [last], [OUTPUT], name="scores"))
+    del made.graph.output[:]
+    made.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, width or classes or 1]))
+    _prune(made)
+    _settle(made)
+    return made
 
 
 def _added(proto: Any, op: str, source: str, result: str, *more: str, **attributes: Any) -> str:
@@ -45,12 +48,12 @@ def _added(proto: Any, op: str, source: str, result: str, *more: str, **attribut
     return result
 
 
-def _shape(proto: Any, sizes: tuple[int, ...]) -> str:
+def _constant(proto: Any, name: str, values: Any, dtype: str) -> str:
     import numpy as np
     from onnx import numpy_helper
 
-    proto.graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), "scores_shape"))
-    return "scores_shape"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(values, dtype), name))
+    return name
 
 
 def _prune(proto: Any) -> None:

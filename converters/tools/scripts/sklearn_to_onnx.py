@@ -16,6 +16,7 @@ from converters.tools.scripts.sklearn_outputs import Refused, scores_only
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
 RANDOM = 64
+CANDIDATES = ("model.onnx", "turned.onnx")
 
 
 def main(folder: Path, job: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
@@ -29,16 +30,21 @@ def main(folder: Path, job: dict[str, Any], tell: Callable[[str], None]) -> dict
     tell("translating to ONNX")
     width = int(model.n_features_in_)
     classes = _classes(model)
-    proto = scores_only(_translated(model, width), len(classes))
-    (folder / "model.onnx").write_bytes(proto.SerializeToString(deterministic=True))
+    border = len(classes) == 2 and not _has(model, "predict_proba") and _has(model, "decision_function")
+    signs = (1.0, -1.0) if border else (0.0,)  # exporters differ in which side they call positive; the comparison will tell
+    translated = _translated(model, width)
+    protos = [scores_only(translated, len(classes), sign) for sign in signs]
+    for name, proto in zip(CANDIDATES, protos, strict=False):
+        (folder / name).write_bytes(proto.SerializeToString(deterministic=True))
     tell("asking scikit-learn for reference answers")
     rows = _rows(model, width, int(job["seed"]), folder / "given.npz")
     np.savez(folder / "feeds.npz", x=rows[:, None, :])
-    np.savez(folder / "expected.npz", **_answers(model, rows, classes, _output_width(proto)))
+    np.savez(folder / "expected.npz", **_answers(model, rows, classes, _output_width(protos[0])))
     return {
         "framework": f"scikit-learn {sklearn.__version__}",
         "version": sklearn.__version__,
         "model": type(model).__name__,
+        "files": list(CANDIDATES[: len(protos)]),
         "rows": len(rows),
         "classes": [str(name) for name in classes],
         "features": [str(name) for name in getattr(model, "feature_names_in_", ())],
@@ -91,6 +97,8 @@ def _parts(model: Any, depth: int = 0) -> Iterator[Any]:
 def _by_number(model: Any) -> None:
     """Columns chosen by name are chosen by place instead: the device sends one row of numbers."""
     for part in _parts(model):
+        if hasattr(part, "flatten_transform"):
+            part.flatten_transform = False  # says how votes are laid out where nobody asks for them
         names = list(getattr(part, "feature_names_in_", ()))
         if not names or not hasattr(part, "transformers_"):
             continue
@@ -120,15 +128,32 @@ def _translated(model: Any, width: int) -> Any:
     import skl2onnx
     from skl2onnx.common.data_types import FloatTensorType
 
+    _whole_flags(onnx.helper)
     options = {id(model): {"zipmap": False}} if hasattr(model, "classes_") and hasattr(model, "predict") else None
     opset = {"": min(OPSET[""], onnx.defs.onnx_opset_version()), "ai.onnx.ml": OPSET["ai.onnx.ml"]}
+    initial = [("x", FloatTensorType([None, width]))]
     try:
-        return skl2onnx.to_onnx(
-            model, initial_types=[("x", FloatTensorType([None, width]))], options=options, target_opset=opset, name="classic"
-        )
+        try:
+            return skl2onnx.to_onnx(model, initial_types=initial, options=options, target_opset=opset, name="classic")
+        except NameError:  # this kind of classifier knows no such option
+            return skl2onnx.to_onnx(model, initial_types=initial, target_opset=opset, name="classic")
     except (NotImplementedError, RuntimeError, ValueError, TypeError, NameError, AssertionError) as error:
         said = " ".join(str(error).split())[:300]
         raise Refused(f"skl2onnx {skl2onnx.__version__} cannot translate {type(model).__name__} ({said})") from None
+
+
+def _whole_flags(helper: Any) -> None:
+    """skl2onnx gives truth values where ONNX has whole numbers, which protobuf has stopped to accept (histogram-based boosting)."""
+    make = helper.make_attribute
+
+    def made(key: str, value: Any, *more: Any, **named: Any) -> Any:
+        if isinstance(value, (bool, np.bool_)):
+            value = int(value)
+        elif isinstance(value, (list, tuple, np.ndarray)) and any(isinstance(item, (bool, np.bool_)) for item in value):
+            value = [int(item) for item in value]
+        return make(key, value, *more, **named)
+
+    helper.make_attribute = made
 
 
 def _rows(model: Any, width: int, seed: int, given: Path) -> Any:
@@ -141,10 +166,25 @@ def _rows(model: Any, width: int, seed: int, given: Path) -> Any:
             centre, spread = mean, scale
             break
     made = [(centre + spread * draw.standard_normal((RANDOM, width))).astype(np.float32)]
+    for column, values in _categories(model, width):
+        made[0][:, column] = draw.choice(np.asarray(values, np.float32), RANDOM)
     if given.is_file():
         with np.load(given, allow_pickle=False) as held:
             made += [held[name].reshape(len(held[name]), -1) for name in held.files if held[name].size == len(held[name]) * width]
     return np.concatenate([rows.astype(np.float32) for rows in made])
+
+
+def _categories(model: Any, width: int) -> Iterator[tuple[int, Any]]:
+    """Columns that hold one of few numbers, and those numbers."""
+    for part in _parts(model):
+        if getattr(part, "n_features_in_", None) != width:
+            continue
+        known = list(getattr(part, "categories_", ()))
+        yield from enumerate(known)
+        for _, step, columns in getattr(part, "transformers_", ()):
+            known = list(getattr(step, "categories_", ()))
+            if known and len(known) == np.size(columns) and not isinstance(columns, slice):
+                yield from zip((int(column) for column in columns), known, strict=True)
 
 
 def _output_width(proto: Any) -> int:
@@ -158,8 +198,11 @@ def _answers(model: Any, rows: Any, classes: list[Any], width: int) -> dict[str,
         return {"scores": np.asarray(getattr(model, ask)(rows), np.float64).reshape(len(rows), -1)}
     place = {name: i for i, name in enumerate(classes)}
     found: dict[str, Any] = {"labels": np.array([place[name] for name in model.predict(rows)])}
-    if _has(model, "predict_proba"):
-        scores = np.asarray(model.predict_proba(rows), np.float64)
+    ask = next((name for name in ("predict_proba", "decision_function") if _has(model, name)), "")
+    if ask:
+        scores = np.asarray(getattr(model, ask)(rows), np.float64)
+        if scores.ndim == 1:
+            scores = np.stack([-scores, scores], axis=1)
         if scores.shape == (len(rows), width):
             found["scores"] = scores
     return found
