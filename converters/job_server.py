@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-IMPORTS = ("numpy", "onnx", "converters.job", "onnxruntime", "ai_edge_litert.interpreter")
+IMPORTS = ("numpy", "onnx", "converters.job", "onnxruntime", "ai_edge_litert.interpreter", "onnx.reference")
 """In the order in which a build needs them."""
 SPAWN_ENV = "EDGE_CONVERT_SPAWN"
 """Set to anything but nothing: never fork, start a fresh interpreter for each job."""
