@@ -69,7 +69,8 @@ def collect(folder: Path, job: Mapping[str, Any]) -> Answer:
 def calibrate(folder: Path, job: Mapping[str, Any]) -> Answer:
     """What the ``plan`` asks for; the means by channel are left in ``means.npz``, in the order of its axes."""
     inputs = tuple(spec_of(tree) for tree in job["inputs"])
-    plan = Plan(tuple(job["plan"]["names"]), job["plan"]["axes"], tuple(job["plan"]["growing"]))
+    asked = job["plan"]
+    plan = Plan(tuple(asked["names"]), asked["axes"], tuple(asked["growing"]), tuple(asked["inputs"]))
     found = observe(Path(job["model"]), plan, _samples(job, inputs).feeds, tuple(job["rows"]), job["calibrator"])
     arrays: dict[str, Any] = {f"mean_{i}": found.means[name] for i, name in enumerate(plan.axes)}
     np.savez(folder / "means.npz", **arrays)

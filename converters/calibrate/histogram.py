@@ -16,6 +16,9 @@ BINS = 2048
 TAIL = 0.00005
 """Share of the values that the percentile calibrator leaves out at either end (99.99 % are kept)."""
 STEPS = 64
+CUT_COUNTS = 4.0
+"""How many times an error of cutting off counts against one of rounding: rounding errors even out in the sums of the next layer, those of
+cutting off all pull the same way. Measured on six networks: with 4, no network is noisier than with whole ranges, with 1 two are."""
 _CODES = 255
 
 
@@ -45,7 +48,8 @@ class Histogram:
         return float(edges[min(first, last)]), float(edges[max(first, last) + 1])
 
     def least_error(self) -> Range:
-        """The range, from zero outwards, whose 256 codes have the least mean square error: rounding inside, cutting off outside."""
+        """The range, from zero outwards, whose 256 codes have the least square error: rounding inside, cutting off outside, which counts
+        ``CUT_COUNTS`` times."""
         total = self._counts.sum()
         if not total:
             return self._low, self._high
@@ -54,7 +58,7 @@ class Histogram:
         highs = np.unique(max(self._high, 0.0) * shares)
         cut = self._cut(lows, -1)[:, None] + self._cut(highs, 1)[None, :]
         steps = (highs[None, :] - lows[:, None]) / _CODES
-        error = cut + total * steps**2 / 12
+        error = CUT_COUNTS * cut + total * steps**2 / 12
         low, high = np.unravel_index(int(error.argmin()), error.shape)
         return float(lows[low]), float(highs[high])
 

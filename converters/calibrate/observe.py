@@ -26,17 +26,24 @@ Feeds = Callable[[Sequence[int]], Iterable[Mapping[str, Any]]]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be known of a graph: ranges of the tensors ``names``, means by channel of those in ``axes`` (along these axes), with wild
-    samples told by the tensors ``growing``. All of it fits in JSON."""
+    samples told by the tensors ``growing``. The model's ``inputs`` keep their whole range: every layer would miss what is cut off there.
+    All of it fits in JSON."""
 
     names: tuple[str, ...]
     axes: Mapping[str, int]
     growing: tuple[str, ...]
+    inputs: tuple[str, ...]
 
 
 def plan_for(graph: Graph) -> Plan:
     """Every float tensor, and the means that layers with constant weights read."""
     names = float_tensors(graph)
-    return Plan(names, {name: axis for name, axis in channel_axes(graph).items() if name in names}, growing_tensors(graph))
+    return Plan(
+        names,
+        {name: axis for name, axis in channel_axes(graph).items() if name in names},
+        growing_tensors(graph),
+        tuple(spec.name for spec in graph.inputs),
+    )
 
 
 def observe(model: Path, plan: Plan, feeds: Feeds, rows: tuple[int, ...], calibrator: str) -> Calibration:
@@ -50,7 +57,8 @@ def observe(model: Path, plan: Plan, feeds: Feeds, rows: tuple[int, ...], calibr
     left_out = {sample.row for sample in found.rejected}
     kept = tuple(row for row in rows if row not in left_out)
     means = Means(plan.axes)
-    histograms = {name: Histogram(extent) for name, extent in found.ranges.items()} if calibrator != "minmax" else {}
+    counted = () if calibrator == "minmax" else tuple(name for name in plan.names if name not in plan.inputs)
+    histograms = {name: Histogram(found.ranges[name]) for name in counted}
     for values in means.watching(runs(run, feeds(kept))):
         for name, histogram in histograms.items():
             histogram.add(values[name])
