@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from converters.model import ONNX_DOMAINS, Graph, attributes, ir_version_for
 from converters.passes.contract import Pass
