@@ -13,10 +13,11 @@ from typing import Any
 from converters.calibrate.ranges import Range
 from converters.model import ONNX_DOMAINS, Graph, attributes
 from converters.passes.linear import linear_weights
+from converters.targets.onnx_gates import gate_terms
 from converters.targets.scales import Scale
 from converters.targets.weighty import weight_axis
 
-JOINING = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid", "LeakyRelu")
+JOINING = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "HardSigmoid", "Sigmoid", "LeakyRelu")
 """Operators with integer kernels of their own."""
 MOVING = (
     *("Expand", "Flatten", "Gather", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
@@ -117,6 +118,8 @@ class _Planner:
         numbers = [self._graph.constants[name] for name in node.input if name in self._graph.constants]
         if node.op_type not in ("Add", "Mul") and numbers:
             return False
+        if node.op_type == "HardSigmoid" and gate_terms(node)[0] <= 0:
+            return False
         return bool(changing) and self._coded.issuperset(changing) and self._result(node) in self._ranges
 
     def _moves_codes(self, node: Any) -> bool:
@@ -147,6 +150,8 @@ class _Planner:
     def _result(self, node: Any) -> str:
         """The tensor to code after ``node``: what a rectifier right behind it gives, since the limits of the codes do its work."""
         name = str(node.output[0])
+        if node.op_type == "HardSigmoid":
+            return name
         after = self._consumers.get(name, [])
         if len(after) == 1 and name not in self._shown and after[0].output[0] in self._ranges and self._is_limit(after[0], name):
             return str(after[0].output[0])

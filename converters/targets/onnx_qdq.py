@@ -18,6 +18,7 @@ from converters.calibrate.ranges import Range
 from converters.errors import UnsupportedOp
 from converters.model import Graph, attributes, copied, reads, to_bytes
 from converters.passes.linear import linear_weights
+from converters.targets.onnx_gates import gate_terms, plain_gates
 from converters.targets.onnx_plan import Plan, plan
 from converters.targets.onnx_rows import rows_as_dense
 from converters.targets.onnx_storage import stored_in_int8
@@ -30,7 +31,7 @@ _MICROSOFT = "com.microsoft"
 def emit_onnx_int8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
     """The ONNX file. ``ranges`` has the calibrated extent of every float tensor; ``keep_float`` the first-output names of nodes that stay
     float. Raises :class:`UnsupportedOp` for want of a layer."""
-    graph, ranges = rows_as_dense(graph, ranges, keep_float)
+    graph, ranges = plain_gates(*rows_as_dense(graph, ranges, keep_float), keep_float)
     made = plan(graph, ranges, lambda extent: activation_scale(extent, signed=False), keep_float)
     return _Emitter(graph, made, "uint8", keep_float).emit()
 
@@ -71,6 +72,8 @@ class _Emitter:
             self._move(node)
         elif name in self._plan.layers:
             self._computed(node, self._layer_inputs(node))
+        elif name in self._plan.joins and node.op_type == "HardSigmoid":
+            self._gate(node)
         elif name in self._plan.joins or name in self._plan.moves:
             joins = name in self._plan.joins
             self._computed(node, [self._operand(given, constants=joins) for given in node.input])
@@ -124,6 +127,16 @@ class _Emitter:
         self._nodes.append(copied(node, inputs=inputs, outputs=[f"{name}/sum" if name else "" for name in outputs]))
         for name in filter(None, outputs):
             self._quantize(f"{name}/sum", name)
+
+    def _gate(self, node: Any) -> None:
+        """A HardSigmoid as the sum inside it: the codes do the cutting off, and a scale of the sum times the factor does the rest."""
+        name, (factor, summand) = node.output[0], gate_terms(node)
+        scale = self._plan.scales[name]
+        self._graph = replace(self._graph, constants={**self._graph.constants, f"{name}/summand": np.array([summand], np.float32)})
+        terms = [self._operand(node.input[0]), self._constant(f"{name}/summand")]
+        self._nodes.append(helper.make_node("Add", terms, [f"{name}/sum"], node.name))
+        factors = self._factors(f"{name}/sum", Scale(scale.scale / factor, scale.zero_point))
+        self._pair("QuantizeLinear", f"{name}/sum", factors, f"{name}/codes")
 
     def _move(self, node: Any) -> None:
         """``node`` on the codes; its output's are as they come."""

@@ -79,6 +79,18 @@ CASES: Mapping[str, tuple[Callable[[Net], str], tuple[int, ...]]] = {
     "signal": (lambda n: n.node("Conv", n.node("Relu", n.node("Conv", "x", n.weights(8, 3, 5))), n.weights(4, 8, 3)), SIGNAL),
     "transposed": (lambda n: tail(n, n.node("ConvTranspose", body(n), n.weights(8, 8, 3, 3), strides=[2, 2])), IMAGE),
     "hard swish": (lambda n: tail(n, n.node("HardSwish", n.conv("x", 8, 3))), IMAGE),
+    "hard swish spelled": (
+        lambda n: tail(
+            n,
+            n.node(
+                "Div",
+                n.node("Mul", c := n.conv("x", 8, 3), n.node("Clip", n.node("Add", c, n.constant(3.0)), n.constant(0.0), n.constant(6.0))),
+                n.constant(6.0),
+            ),
+        ),
+        IMAGE,
+    ),
+    "hard sigmoid": (lambda n: tail(n, n.node("HardSigmoid", n.conv("x", 8, 3), alpha=0.3, beta=0.4)), IMAGE),
     "swish": (lambda n: tail(n, n.node("Mul", c := n.conv("x", 8, 3), n.node("Sigmoid", c))), IMAGE),
     "gelu": (lambda n: tail(n, n.node("Mul", c := n.conv("x", 8, 3), n.node("Erf", c))), IMAGE),
     "squeeze excite": (
