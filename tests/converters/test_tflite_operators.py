@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from operator_nets import FORMS, Form
+from operator_blocks import Form
+from operator_nets import FORMS
 from tiny_nets import Net, feeds
 
 from converters.calibrate.collect import collect_ranges, float_tensors, instrumented
