@@ -40,6 +40,7 @@ def infer_all(runtime: Runtime, feeds: Iterable[Mapping[str, Any]], count: int, 
             "answers the same question differently later: it draws random numbers, or keeps a state from one question to the next; "
             "export it without, or with the state as inputs and outputs"
         )
+    _check_sizes(kept)
     arrays: dict[str, Any] = {f"output_{i}": np.stack(kept[spec.name]) for i, spec in enumerate(runtime.outputs)}
     np.savez(folder / "outputs.npz", **arrays)
     return {
@@ -86,6 +87,16 @@ def check_room(kept: Mapping[str, list[Any]], rows: int) -> None:
             f"the outputs of {rows} evaluation samples have {each * rows >> 20} MiB, at most {MAX_OUTPUT_BYTES >> 20} MiB are kept; "
             f"give --evaluation {max(MAX_OUTPUT_BYTES // each, 1)}"
         )
+
+
+def _check_sizes(kept: Mapping[str, list[Any]]) -> None:
+    for name, arrays in kept.items():
+        sizes = sorted({array.shape for array in arrays})
+        if len(sizes) > 1:
+            raise ModelError(
+                f"output {name} has shape {sizes[0]} for one sample and {sizes[1]} for another; only outputs of one shape can be compared: "
+                "export the model with that output padded or left out"
+            )
 
 
 def _same(one: Any, other: Any) -> bool:

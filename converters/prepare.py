@@ -13,7 +13,7 @@ from converters.model import Graph, Source
 from converters.npz import NpzFile
 from converters.opening import open_source
 from converters.original import Original, run_original
-from converters.passes.fix_shapes import fix_shapes, shapes_from_samples
+from converters.passes.fix_shapes import shapes_from_samples, sized_file
 from converters.passes.run import PassResult, run_passes
 from converters.recipe import Recipe
 from converters.translate import Asked, Tell
@@ -50,13 +50,15 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
     graph = source.graph
     passes: tuple[PassResult, ...] = ()
     if graph is not None and not schemes[0].endswith("as-is"):
-        graph, passes = run_passes(_sized(graph, held, recipe))
+        source = sized_file(source, _sizes(graph, held, recipe))
+        assert source.graph is not None
+        graph, passes = run_passes(source.graph)
     tell("running the original")
     original = run_original(workshop, source, graph, held, recipe)
     return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original)
 
 
-def _sized(graph: Graph, samples: Path, recipe: Recipe) -> Graph:
+def _sizes(graph: Graph, samples: Path, recipe: Recipe) -> dict[str, tuple[int, ...]]:
     """Free sizes of the inputs as the user says, or else as the samples are."""
     rows = {name: head.shape[1:] for name, head in NpzFile(samples).heads.items()}
-    return fix_shapes(graph, {**shapes_from_samples(graph, rows), **dict(recipe.shapes)})
+    return {**shapes_from_samples(graph, rows), **dict(recipe.shapes)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError, EncodeError
 
 from converters.errors import InputError
@@ -33,6 +34,7 @@ def load_onnx(path: Path, data: bytes) -> Source:
         _take_in(path, proto)
         data = bytes(proto.SerializeToString(deterministic=True))
     _check_opset(path, proto)
+    proto = _inlined(path, proto)
     data, notes = settle_ends(path, proto, data)
     _check(path, proto)
     try:
@@ -84,6 +86,9 @@ def _check_opset(path: Path, proto: Any) -> None:
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ONNX_DOMAINS), default=0)
     if opset and opset < MIN_OPSET:
         raise InputError(f"{path}: uses operator set {opset}; export it again with {MIN_OPSET} or newer")
+    if opset > onnx.defs.onnx_opset_version():
+        newest = f"onnx {onnx.__version__} knows up to {onnx.defs.onnx_opset_version()}"
+        raise InputError(f"{path}: uses operator set {opset} and {newest}; export it with that, or install a newer onnx")
 
 
 def _check(path: Path, proto: Any) -> None:
@@ -91,6 +96,16 @@ def _check(path: Path, proto: Any) -> None:
         onnx.checker.check_model(proto)
     except Exception as error:  # ValidationError, and others from native code
         raise InputError(f"{path}: not a valid ONNX model: {_first_line(error)}") from None
+
+
+def _inlined(path: Path, proto: Any) -> Any:
+    """Operators that are functions inside the model become the nodes they stand for."""
+    if not proto.functions:
+        return proto
+    try:
+        return onnx.inliner.inline_local_functions(proto)
+    except Exception as error:  # native code raises many kinds
+        raise InputError(f"{path}: a function inside the model cannot be put in place ({_first_line(error)})") from None
 
 
 def _check_text(path: Path, message: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from converters.errors import InputError
-from converters.model import Graph
+from converters.model import Graph, Source, to_bytes
 from converters.shapes import with_inputs
 from edge_agent.values import TensorSpec
 
@@ -44,6 +44,17 @@ def shapes_from_samples(graph: Graph, sample_shapes: Mapping[str, Shape]) -> dic
                 found[spec.name] = shape
                 break
     return found
+
+
+def sized_file(source: Source, shapes: Mapping[str, Shape]) -> Source:
+    """``source`` with ``shapes`` fixed in its graph; where more than a batch was free also in what a runtime loads of it, since the
+    original has to be run at those sizes too. A file of another format than ONNX stays as it is: its sizes are its own."""
+    if source.graph is None or source.format != "onnx":
+        return source
+    graph = fix_shapes(source.graph, shapes)
+    if not any(None in spec.shape[1:] for spec in source.graph.inputs):
+        return replace(source, graph=graph)
+    return replace(source, graph=graph, data=to_bytes(graph))
 
 
 def free_inputs(graph: Graph) -> tuple[str, ...]:
