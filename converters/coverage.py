@@ -21,6 +21,7 @@ FILE = Path(__file__).parents[1] / "docs" / "operators.md"
 
 _FOLDED = ("BatchNormalization", "Constant", "Dropout", "Identity", "Shape", "Upsample")
 _RECTIFIERS = ("Clip", "Relu")
+_GATED = ("HardSwish",)  # onnx_gates makes integer operators of them
 _COLUMNS = ("ONNX operator", "TFLite float", "TFLite int8", "ONNX float", "ONNX int8", "For TFLite")
 _INTRODUCTION = """# Operators
 
@@ -69,7 +70,7 @@ def _tflite(op: str) -> str:
 def _onnx(op: str) -> str:
     if op in _FOLDED:
         return "yes"
-    return "yes" if op in (*LINEAR_OPS, "MatMul", *JOINING, *MOVING, *_RECTIFIERS) else "float"
+    return "yes" if op in (*LINEAR_OPS, "MatMul", *JOINING, *MOVING, *_RECTIFIERS, *_GATED) else "float"
 
 
 def _line(cells: Iterable[str]) -> str:
