@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.model import graph_of
@@ -20,6 +21,7 @@ from edge_agent.bundle.archive import write_bundle
 from edge_agent.bundle.golden import tensor_bytes
 from edge_agent.bundle.manifest import FileEntry, GoldenCase, GoldenTensor, Manifest, Requirements, RuntimeRequirement
 from edge_agent.values import TensorSpec
+from fuzz.flat_seeds import growing_file, winding_file
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_BYTES = 400 << 10
@@ -123,13 +125,10 @@ def _onnx_seeds() -> Iterator[Seed]:
 
 
 def _tflite_seeds() -> Iterator[Seed]:
-    import onnx
-
-    for make in (_image_net,):
-        proto = onnx.ModelProto.FromString(make())
-        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-        graph, _ = run_passes(graph_of(proto))
-        yield Seed("tflite", make.__name__.strip("_"), emit_tflite_float(graph))
+    graph, _ = run_passes(graph_of(onnx.ModelProto.FromString(_image_net())))
+    yield Seed("tflite", "image_net", emit_tflite_float(graph))
+    for make in (winding_file, growing_file):
+        yield Seed("tflite", make.__name__, make())
 
 
 def _npz_seeds() -> Iterator[Seed]:
