@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from converters.model import attributes
+from converters.targets.scales import Scale
 from converters.targets.tflite_canvas import Canvas
 from converters.targets.tflite_ops.arithmetic import operand
 from converters.targets.tflite_ops.lowering import Lower, refuse, write
@@ -70,16 +71,26 @@ def clip(canvas: Canvas, node: Any, result: str, rectifier: str) -> None:
         return
     order, scale = canvas.placed(node.input[0]).order, canvas.scale(result)
     index = operand(canvas, node, node.input[0], order, scale)
-    limits = [("MAXIMUM", bounds[0]), ("MINIMUM", bounds[1])]
-    limits = [(code, limit) for code, limit in limits if abs(limit) < _ENDLESS]
+    limits = _limits(canvas, bounds, scale)
+    if not limits:
+        canvas.view(result, index, order)
+        return
     target, shape = canvas.put(result, order), canvas.flat.shape(index)
     for count, (code, limit) in enumerate(limits, 1):
         made = target if count == len(limits) else canvas.temporary(f"{result}/{code}", shape, scale, canvas.dtype(result))
         array = np.asarray([limit], canvas.dtype(result))
         write(canvas, code, [index, constant_on_scale(canvas, f"{result}/limit", array, scale)], made, "MaximumMinimumOptions")
         index = made
-    if not limits:
-        canvas.reshape(index, target)
+
+
+def _limits(canvas: Canvas, bounds: tuple[float, float], scale: Scale | None) -> list[tuple[str, float]]:
+    """What has to be written to keep values within ``bounds``: nothing for an end that codes on ``scale`` do not pass."""
+    low, high = -_ENDLESS, _ENDLESS
+    if scale is not None:
+        kind = np.iinfo(canvas.form.activations)
+        low, high = ((end - scale.zero_point) * scale.scale for end in (kind.min + 0.5, kind.max - 0.5))
+    found = [("MAXIMUM", bounds[0])] if bounds[0] > low else []
+    return [*found, ("MINIMUM", bounds[1])] if bounds[1] < high else found
 
 
 def clip_bounds(node: Any, constants: Mapping[str, Any]) -> tuple[float, float] | None:
