@@ -115,8 +115,7 @@ def _group(graph: Graph, names: list[str], touching: Mapping[str, list[Any]], sh
     writers, readers = {}, {}
     for node in (node for name in names for node in touching.get(name, ())):
         takes = held & reads(node)
-        linear = node.op_type in LINEAR_OPS and node.domain in ONNX_DOMAINS and linear_weights(node, graph.constants) is not None
-        if not linear or takes - {node.input[0]}:
+        if not _scalable(node, graph) or takes - {node.input[0]}:
             return None
         if held.intersection(node.output):
             writers[id(node)] = node
@@ -129,6 +128,14 @@ def _group(graph: Graph, names: list[str], touching: Mapping[str, list[Any]], sh
     if any(shapes[node.output[0]].shape[1] != channels for node in writers.values()):
         return None
     return ChannelGroup(channels, tuple(names), tuple(writers.values()), tuple(readers.values()))
+
+
+def _scalable(node: Any, graph: Graph) -> bool:
+    """Whether a node is a layer with constant weights, of a type with room for large factors."""
+    if node.op_type not in LINEAR_OPS or node.domain not in ONNX_DOMAINS:
+        return False
+    linear = linear_weights(node, graph.constants)
+    return linear is not None and linear.weight.dtype.itemsize >= 4
 
 
 def _root(parents: dict[str, str], name: str) -> str:

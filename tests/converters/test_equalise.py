@@ -153,7 +153,15 @@ def test_what_would_change_the_answer_is_not_done(what: str) -> None:
     assert equalise(graph) is graph
 
 
-def test_dead_channels_are_no_reason_and_no_harm(tmp_path: Path) -> None:
+def test_half_precision_has_no_room_for_factors() -> None:
+    n = Net()
+    graph = in_the_middle(n, lambda x: n.node("Relu", x))
+    assert channel_groups(graph)
+    halves = graph.edited(graph.nodes, {name: array.astype(np.float16) for name, array in graph.constants.items()})
+    assert not channel_groups(halves)
+
+
+def test_dead_channels_are_no_reason() -> None:
     n = Net()
     weight = n.random.normal(0, 1, (8, 3, 3, 3))
     weight[:5] *= 1e-9
