@@ -167,7 +167,8 @@ def change_member(chance: random.Random, data: bytearray, other: bytes) -> bytea
     with zipfile.ZipFile(out, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as made:
         for member, held_bytes in members.items():
             renamed = chance.choice((member, member, member, "../x.npy", "/etc/x", "y.npy", ".", "x" * 5000)) if member == name else member
-            made.writestr(renamed, bytes(content) if member == name else held_bytes)
+            info = zipfile.ZipInfo(renamed)  # dated 1980: the same case gives the same bytes
+            made.writestr(info, bytes(content) if member == name else held_bytes, made.compression)
     return bytearray(out.getvalue())
 
 
