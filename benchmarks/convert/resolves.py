@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,16 @@ def measure() -> dict[str, object]:
         folder = Path(name)
         subprocess.run([sys.executable, "-m", "venv", folder / "uv"], check=True)
         subprocess.run([folder / "uv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "uv"], check=True)
-        return {
-            f"{extra} {age} {python} {platform.partition('-')[0]}": _resolved(folder, extra, age, python, platform)
-            for extra in EXTRAS
-            for age in AGES
-            for python in PYTHONS
-            for platform in PLATFORMS
-        }
+        cases = [(extra, age, python, platform) for extra in EXTRAS for age in AGES for python in PYTHONS for platform in PLATFORMS]
+        with ThreadPoolExecutor(4) as pool:  # they wait for the network
+            found = pool.map(lambda case: _resolved(folder, *case), cases)
+            return {" ".join(case).partition("-")[0]: result for case, result in zip(cases, found, strict=True)}
 
 
 def lines(figures: dict[str, Any]) -> list[str]:
     failed = [f"  {name}: {found['error']}" for name, found in figures.items() if "error" in found]
     shown = [
-        f"  {name:30}" + ", ".join(f"{library} {found[library]}" for library in SHOWN if library in found)
+        f"  {name:30}{len(found) + 1:3} distributions: " + ", ".join(f"{library} {found[library]}" for library in SHOWN if library in found)
         for name, found in figures.items()
         if name.startswith("convert") and "error" not in found
     ]
@@ -55,15 +53,13 @@ def requirements(extra: str) -> str:
 
 
 def _resolved(folder: Path, extra: str, age: str, python: str, platform: str) -> dict[str, str]:
-    asked = folder / f"{extra}.in"
-    asked.write_text(requirements(extra))
     words = ["--python-version", python, "--python-platform", platform, "--resolution", AGES[age], "--only-binary", ":all:"]
     quiet = ["--quiet", "--no-header", "--no-annotate"]
     environment = {**os.environ, "UV_CACHE_DIR": str(folder / "cache")}
     if "PIP_CERT" in os.environ:  # where pip needs it, so does uv
         environment["SSL_CERT_FILE"] = os.environ["PIP_CERT"]
-    command = [str(folder / "uv/bin/uv"), "pip", "compile", *quiet, *words, str(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    command = [str(folder / "uv/bin/uv"), "pip", "compile", *quiet, *words, "-"]
+    done = subprocess.run(command, input=requirements(extra), capture_output=True, text=True, check=False, env=environment, timeout=300)
     if done.returncode:
         return {"error": " ".join(done.stderr.split())[:300]}
     pins = [line.split(" ")[0].partition("==") for line in done.stdout.splitlines() if "==" in line]
