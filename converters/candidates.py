@@ -99,7 +99,7 @@ def emit(scheme: str, source: Source, variant: Variant | None, kept_float: tuple
     """The candidate of ``scheme`` written from ``variant``, or why its target refuses the network. ``kept_float`` are nodes (by first
     output) that an integer scheme must leave in float."""
     if variant is None:
-        return Candidate(scheme, source.data, onnx_minimum(source.graph.opset) if source.graph else "")
+        return Candidate(scheme, source.data, onnx_minimum(source.graph.opset) if source.graph and source.format == "onnx" else "")
     try:
         data = _write(scheme, variant, frozenset(kept_float))
     except UnsupportedOp as error:
