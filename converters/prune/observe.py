@@ -33,15 +33,18 @@ class Seen:
     moments: Any
 
 
-def observe(graph: Graph, groups: Groups, feeds: Sequence[Mapping[str, Any]], seed: int) -> tuple[dict[int, Seen], list[Any]]:
-    """What was seen of each layer by its node's index, and all outputs of each sample in one row."""
+def observe(
+    graph: Graph, groups: Groups, feeds: Sequence[Mapping[str, Any]], held_out: Any, seed: int
+) -> tuple[dict[int, Seen], list[Any]]:
+    """What was seen of each layer by its node's index, and all outputs of each sample in one row. Moments leave the samples in the mask
+    ``held_out`` out."""
     walk = Walk(graph, feeds, groups.shapes)
     seen = {}
     for layer in groups.layers:
         node = graph.nodes[layer.index]
         inputs = walk.to(layer.index)[node.input[0]]
         outputs = walk.to(layer.index + 1)[node.output[0]]
-        seen[layer.index] = _look(graph, groups, layer, inputs, outputs, walk.held, np.random.default_rng((seed, layer.index)))
+        seen[layer.index] = _look(graph, groups, layer, inputs, outputs, walk.held, held_out, seed)
     return seen, flat_outputs(graph, walk.end())
 
 
@@ -50,6 +53,11 @@ def flat_outputs(graph: Graph, held: Mapping[str, list[Any]]) -> list[Any]:
     names = [spec.name for spec in graph.outputs if spec.name in held]
     samples = zip(*(held[name] for name in names), strict=True)
     return [np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in arrays]) for arrays in samples]
+
+
+def row_mask(samples: Any, at: Any) -> Any:
+    """A mask of samples as one of the rows that are taken of them at the places ``at``."""
+    return np.repeat(samples, at.size // len(samples))
 
 
 def layer_rows(seen: Seen, inputs: Sequence[Any]) -> Any:
@@ -72,20 +80,31 @@ def moments(rows: Any, chunk: int = 4096) -> Any:
 
 
 def _look(
-    graph: Graph, groups: Groups, layer: Layer, inputs: list[Any], outputs: list[Any], held: Mapping[str, list[Any]], draw: Any
+    graph: Graph,
+    groups: Groups,
+    layer: Layer,
+    inputs: list[Any],
+    outputs: list[Any],
+    held: Mapping[str, list[Any]],
+    held_out: Any,
+    seed: int,
 ) -> Seen:
     node = graph.nodes[layer.index]
     weight = graph.constants[node.input[1]]
     window = window_of(node, weight, inputs[0].shape[2:]) if node.op_type == "Conv" else None
     images = sum(len(array) for array in inputs)
-    at = sampled_places(images, places_of(outputs[0]), weight[0].size if window else len(weight), draw)
+    at = sampled_places(
+        images, places_of(outputs[0]), weight[0].size if window else len(weight), np.random.default_rng((seed, layer.index))
+    )
     target = output_rows(outputs, at)
     name, partner = _partner(graph, node, held)
     if partner:
         target = target + output_rows(held[partner], at)
     low, high = _rectifier(graph, name)
-    rows = with_one(input_rows(inputs, window, at)) if not layer.depthwise and _decides(groups, layer) else None
-    second = None if rows is None else (moments(rows) / len(rows)).astype(np.float32)
+    second = None
+    if not layer.depthwise and _decides(groups, layer):
+        rows = with_one(input_rows(inputs, window, at))[~row_mask(held_out, at)]
+        second = (moments(rows) / len(rows)).astype(np.float32)
     return Seen(layer, window, at, target, partner, low, high, second)
 
 

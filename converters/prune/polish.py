@@ -18,9 +18,9 @@ from converters.prune.walk import opened
 from converters.shapes import infer_shapes
 
 BATCH = 32
-WORK_MACS = 60e9
+WORK_MACS = 40e9
 """Spent at most on one network, forward and backward; it sets the number of rounds, so that the same input gives the same weights."""
-MAX_ROUNDS = 150
+MAX_ROUNDS = 120
 MIN_ROUNDS = 3
 RATE = 3e-3
 VARIANTS = 12

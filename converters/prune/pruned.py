@@ -19,8 +19,8 @@ class LayerKept:
 @dataclass(frozen=True, slots=True, eq=False)
 class Pruned:
     """A narrower network. ``share`` of the cost was asked for; ``macs`` and ``params`` are what it has. ``error``: squared error of its
-    outputs
-    over their variance, on samples that no weight was fitted to (they chose the damping, and whether polishing helped)."""
+    outputs over their variance, on samples that no weight was fitted to (they chose the damping, and whether polishing helped). ``cpu_s``:
+    processor seconds that it took, the study of the network included."""
 
     share: float
     graph: Graph
@@ -28,3 +28,4 @@ class Pruned:
     params: int
     layers: tuple[LayerKept, ...]
     error: float
+    cpu_s: float = 0.0

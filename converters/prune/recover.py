@@ -16,7 +16,7 @@ from converters.model import Graph, copied
 from converters.prune.fit import fit, fit_channels
 from converters.prune.groups import Groups
 from converters.prune.importance import matrix
-from converters.prune.observe import Seen, flat_outputs, layer_rows, with_one
+from converters.prune.observe import Seen, flat_outputs, layer_rows, row_mask, with_one
 from converters.prune.rows import output_rows
 from converters.prune.spans import kept_entries
 from converters.prune.walk import Walk
@@ -64,9 +64,7 @@ def _fitted(graph: Graph, one: Seen, keep: Mapping[int, Any], node: Any, held: M
         times = target.shape[1] // rows.shape[1]
         rows = np.concatenate([np.repeat(rows, times, axis=1), np.ones((len(rows), target.shape[1], 1), np.float32)], axis=2)
         return fit_channels(rows, target, start.T, low, high)
-    images_a_sample = len(one.at) // len(held_out)
-    out = np.repeat(held_out, images_a_sample * one.at.shape[1])
-    return fit(with_one(rows), target, start, out, low, high)
+    return fit(with_one(rows), target, start, row_mask(held_out, one.at), low, high)
 
 
 def _written(node: Any, weight: Any, made: Any, depthwise: bool) -> tuple[Any, dict[str, Any]]:
