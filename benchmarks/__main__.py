@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import deploy, footprint, handover, hop, install_size, quantizers, swap
-from benchmarks.convert import cold, fidelity, imbalance, memory, outliers, resolves
+from benchmarks.convert import cold, fidelity, imbalance, memory, outliers, pruning, resolves
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ FIGURES: Mapping[str, Figure] = {
     "imbalance": Figure("int8 of networks whose channels differ up to 4096 times, beside the same", imbalance.measure, imbalance.lines),
     "memory": Figure("Memory of a build with 100 and 10,000 samples", memory.measure, memory.lines),
     "cold": Figure("A build from nothing: ResNet-8 to int8 TensorFlow Lite with 100 samples", cold.measure, cold.lines),
+    "pruning": Figure("Pruning and int8 from the file, without labels", pruning.measure, pruning.lines),
     "install-size": Figure("Size of what each extra installs", install_size.install_size, install_size.lines),
     "resolves": Figure("Every extra with the newest and the oldest versions allowed", resolves.measure, resolves.lines),
 }

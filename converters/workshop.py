@@ -102,7 +102,8 @@ class Workshop:
         """
         room = self._room("prune")
         (room / "graph.onnx").write_bytes(to_bytes(graph))
-        return read_pruned(room, self._do(room, {"kind": "prune", "what": "pruning", "rows": list(rows), "shares": list(shares)}))
+        job = {"kind": "prune", "what": "pruning", "rows": list(rows), "shares": list(shares)}
+        return read_pruned(room, self._do(room, job, timeout_s=TIMEOUT_S * max(len(shares), 1)))
 
     def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
         """Loads and runs a model file as the device will. Raises ModelError when it does not load, run or survive."""
