@@ -60,6 +60,8 @@ def _model(root: Element) -> Element:
     found = [child for child in root.children if child.name in MODELS or child.name.endswith("Model")]
     if len(found) != 1:
         raise root.refused(f"holds {len(found)} models; one was expected")
+    if found[0].name not in MODELS:
+        raise found[0].refused(f"this kind of model is not taken over; {', '.join(MODELS)} are")
     return found[0]
 
 

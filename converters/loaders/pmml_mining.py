@@ -26,11 +26,11 @@ def compiled(model: Element, scope: Scope) -> Result:
     """Any model, in the scope of the one that holds it."""
     if model.get("isScorable", "true") == "false":
         raise model.refused("says of itself that it is not for scoring")
+    if model.name not in MODELS:
+        raise model.refused(f"this kind of model is not taken over; {', '.join(MODELS)} are")
     inner = with_derived(scope.with_columns(treated(scope.net, model, scope.fields, scope.columns)), model.first("LocalTransformations"))
     if model.name == "MiningModel":
         return retargeted(scope.net, model, _mining(model, inner))
-    if model.name not in _KINDS:
-        raise model.refused(f"this kind of model is not taken over; {', '.join(MODELS)} are")
     return retargeted(scope.net, model, _KINDS[model.name](model, inner))
 
 

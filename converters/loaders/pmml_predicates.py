@@ -1,4 +1,4 @@
-"""Predicates of tree nodes as chains of tests that an ONNX tree has: ``<=`` and ``=`` against a float32, and whether a value is missing
+"""Predicates of tree nodes as chains of the one test that our ONNX trees have: at most a float32, and which way a missing value goes
 (DMG PMML 4.4, TreeModel; three-valued logic for missing values)."""
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ class Rows:
     def leaf(self, weights: Weights) -> int:
         return self._row(("leaf", repr(weights)), TreeNode(None, weights=weights))
 
-    def branch(self, mode: bytes, name: str, value: float, true: int, false: int, *, missing: bool = False) -> int:
+    def branch(self, name: str, value: float, true: int, false: int, *, missing: bool = False) -> int:
+        """A test whether the field is at most ``value``, a float32; ``missing`` values go the true way if said so."""
         if true == false:
             return true
         feature = self._features.setdefault(name, len(self._features))
-        test = (mode, feature, value, int(missing))
+        test = (b"BRANCH_LEQ", feature, value, int(missing))
         return self._row((*test, true, false), TreeNode(test, true, false))
 
     def _row(self, key: tuple[object, ...], row: TreeNode) -> int:
@@ -95,23 +96,23 @@ class Rows:
         operator, (true, false, unknown) = element.need("operator"), ways
         if operator in ("isMissing", "isNotMissing"):
             present, absent = (false, true) if operator == "isMissing" else (true, false)
-            return self.branch(b"BRANCH_LEQ", name, math.inf, present, absent)
+            return self.branch(name, math.inf, present, absent)
         field = self.scope.field_of(name)
         value = field.code(element.need("value"), element)
         if operator == "equal":
-            return self._test(b"BRANCH_EQ", name, value, ways)
+            return self._equal(name, value, ways, false)
         if operator == "notEqual":
-            return self._test(b"BRANCH_EQ", name, value, (false, true, unknown))
+            return self._equal(name, value, (false, true, unknown), true)
         if field.text:
             raise element.refused(f"{operator} of text is not taken over")
         if operator == "lessOrEqual":
-            return self._test(b"BRANCH_LEQ", name, largest_float32(value, below=False), ways)
+            return self._at_most(name, largest_float32(value, below=False), ways)
         if operator == "lessThan":
-            return self._test(b"BRANCH_LEQ", name, largest_float32(value, below=True), ways)
+            return self._at_most(name, largest_float32(value, below=True), ways)
         if operator == "greaterThan":
-            return self._test(b"BRANCH_LEQ", name, largest_float32(value, below=False), (false, true, unknown))
+            return self._at_most(name, largest_float32(value, below=False), (false, true, unknown))
         if operator == "greaterOrEqual":
-            return self._test(b"BRANCH_LEQ", name, largest_float32(value, below=True), (false, true, unknown))
+            return self._at_most(name, largest_float32(value, below=True), (false, true, unknown))
         raise element.refused(f"operator {operator!r} is not known")
 
     def _set(self, element: Element, name: str, ways: Ways) -> int:
@@ -124,25 +125,39 @@ class Rows:
         values = words_of(element.only("Array"))
         row = false
         for value in reversed(values[1:]):
-            row = self.branch(b"BRANCH_EQ", name, field.code(value, element), true, row)
+            row = self._equal(name, field.code(value, element), (true, row, row), false)
         if not values:
-            return self.branch(b"BRANCH_LEQ", name, math.inf, false, unknown)
-        return self._test(b"BRANCH_EQ", name, field.code(values[0], element), (true, row, unknown), absent=false)
+            return self.branch(name, math.inf, false, unknown)
+        return self._equal(name, field.code(values[0], element), (true, row, unknown), false)
 
-    def _test(self, mode: bytes, name: str, value: float, ways: Ways, absent: int | None = None) -> int:
-        """One test; a missing value goes one of its two ways where that is where it must go, and is told apart before otherwise.
-        ``absent`` is where a missing value ends that goes the false way."""
+    def _at_most(self, name: str, value: float, ways: Ways) -> int:
+        """One test; a missing value goes one of its two ways where that is where it must go, and is told apart before otherwise."""
         true, false, unknown = ways
-        if unknown in (true, false if absent is None else absent):
-            return self.branch(mode, name, value, true, false, missing=unknown == true)
-        return self.branch(b"BRANCH_LEQ", name, math.inf, self.branch(mode, name, value, true, false), unknown)
+        if unknown in (true, false):
+            return self.branch(name, value, true, false, missing=unknown == true)
+        return self.branch(name, math.inf, self.branch(name, value, true, false), unknown)
+
+    def _equal(self, name: str, value: float, ways: Ways, absent: int) -> int:
+        """At most the float32 next to ``value``, and above the one below it; a missing value that goes the false way ends at ``absent``.
+
+        ONNX has a test for equality, but ONNX Runtime makes sets of such tests in a row, and errs where rows are shared.
+        """
+        true, false, unknown = ways
+        with np.errstate(over="ignore"):
+            near = np.float32(value)
+        inner = self.branch(name, float(np.nextafter(near, np.float32(-np.inf))), false, true)
+        if unknown in (false, absent):
+            return self.branch(name, float(near), inner, false)
+        if unknown == true:
+            return self.branch(name, float(near), inner, false, missing=True)
+        return self.branch(name, math.inf, self.branch(name, float(near), inner, false), unknown)
 
 
 def largest_float32(value: float, *, below: bool) -> float:
     """The largest float32 that is at most ``value``, or ``below`` it. For every float32 x, x <= value is then x <= that, exactly."""
     with np.errstate(over="ignore"):
         near = np.float32(value)
-    if near > value or (below and near == value):
+    if float(near) > value or (below and float(near) == value):  # in float64: numpy would compare in float32
         near = np.nextafter(near, np.float32(-np.inf))
     return float(near)
 
