@@ -52,6 +52,7 @@ class _Emitter:
         self._domain = "" if dtype == "uint8" else _MICROSOFT
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
+        self._names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._written = {spec.name for spec in graph.inputs}
 
     def emit(self) -> bytes:
@@ -108,9 +109,8 @@ class _Emitter:
         target = f"{name}/apart{axis}"
         if target not in self._written:
             scale = self._plan.scales[name]
-            factors = [f"{target}/scale", f"{target}/zero"]
-            self._constants[factors[0]] = np.full(channels, scale.scale, np.float32)
-            self._constants[factors[1]] = np.full(channels, scale.zero_point, self._dtype)
+            factors = [self._shared(np.full(channels, scale.scale, np.float32))]
+            factors.append(self._shared(np.full(channels, scale.zero_point, self._dtype)))
             made = helper.make_node("DequantizeLinear", [self._codes(name), *factors], [target], domain=self._domain, axis=axis)
             self._nodes.append(made)
             self._written.add(target)
@@ -135,7 +135,7 @@ class _Emitter:
         self._graph = replace(self._graph, constants={**self._graph.constants, f"{name}/summand": np.array([summand], np.float32)})
         terms = [self._operand(node.input[0]), self._constant(f"{name}/summand")]
         self._nodes.append(helper.make_node("Add", terms, [f"{name}/sum"], node.name))
-        factors = self._factors(f"{name}/sum", Scale(scale.scale / factor, scale.zero_point))
+        factors = self._factors(Scale(scale.scale / factor, scale.zero_point))
         self._pair("QuantizeLinear", f"{name}/sum", factors, f"{name}/codes")
 
     def _move(self, node: Any) -> None:
@@ -173,13 +173,12 @@ class _Emitter:
 
     def _dequantized(self, name: str, values: Any, scales: Any, axis: int, *, zeros: bool) -> str:
         """ONNX takes an absent zero point for 0; ONNX Runtime makes an integer kernel of a Gemm only when the ``zeros`` are written."""
-        inputs = [f"{name}_q", f"{name}_q/scale"]
-        self._constants.update({inputs[0]: values, inputs[1]: scales})
+        inputs = [f"{name}_q", self._shared(scales)]
+        self._constants[inputs[0]] = values
         if zeros:
-            inputs.append(f"{name}_q/zero")
-            self._constants[inputs[2]] = np.zeros(len(scales), values.dtype)
-        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}_q/real"], axis=axis))
-        return f"{name}_q/real"
+            inputs.append(self._shared(np.zeros(len(scales), values.dtype)))
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}_r"], axis=axis))
+        return f"{name}_r"
 
     def _operand(self, name: str, *, constants: bool = False) -> str:
         """What an integer operator reads of tensor ``name``: codes made real. ``constants`` are coded too."""
@@ -193,7 +192,7 @@ class _Emitter:
         array = self._graph.constants[name]
         extent = (float(array.min(initial=0.0)), float(array.max(initial=0.0)))
         scale = activation_scale(extent, signed=False, bits=8 * self._dtype.itemsize)
-        factors = self._factors(f"{name}/codes", scale)
+        factors = self._factors(scale)
         if f"{name}/codes" not in self._constants:
             self._constants[f"{name}/codes"] = self._coded(array, scale)
             self._pair("DequantizeLinear", f"{name}/codes", factors, f"{name}/real")
@@ -208,7 +207,7 @@ class _Emitter:
         target = target or name
         if target not in self._written:
             codes = self._codes(name)
-            self._pair("DequantizeLinear", codes, self._factors(name, self._plan.scales[name]), target)
+            self._pair("DequantizeLinear", codes, self._factors(self._plan.scales[name]), target)
         return target
 
     def _codes(self, name: str) -> str:
@@ -217,16 +216,23 @@ class _Emitter:
         return f"{name}/codes"
 
     def _quantize(self, source: str, name: str) -> None:
-        self._pair("QuantizeLinear", source, self._factors(name, self._plan.scales[name]), f"{name}/codes")
+        self._pair("QuantizeLinear", source, self._factors(self._plan.scales[name]), f"{name}/codes")
 
     def _pair(self, op: str, source: str, factors: list[str], target: str) -> None:
         self._nodes.append(helper.make_node(op, [source, *factors], [target], domain=self._domain))
         self._written.add(target)
 
-    def _factors(self, name: str, scale: Scale) -> list[str]:
-        factors = [f"{name}/scale", f"{name}/zero"]
-        self._constants.update({factors[0]: np.float32(scale.scale), factors[1]: self._dtype.type(scale.zero_point)})
-        return factors
+    def _factors(self, scale: Scale) -> list[str]:
+        return [self._shared(np.float32(scale.scale)), self._shared(self._dtype.type(scale.zero_point))]
+
+    def _shared(self, array: Any) -> str:
+        """The short name of a constant; equal ones are one. There are several for each tensor, and names are most of their bytes."""
+        made = np.asarray(array)
+        key = (str(made.dtype), made.shape, made.tobytes())
+        if key not in self._names:
+            self._names[key] = f"q/{len(self._names)}"
+            self._constants[self._names[key]] = made
+        return self._names[key]
 
     def _coded(self, array: Any, scale: Scale) -> Any:
         limits = np.iinfo(self._dtype)
