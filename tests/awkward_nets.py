@@ -102,6 +102,12 @@ AWKWARD: Mapping[str, Awkward] = MappingProxyType(
         "a sequence comes out": Awkward(
             "g (float[N,2] x) => (seq(float[N]) s) { s = SplitToSequence <axis=0> (x) }", refused="its outputs are s (sequence)"
         ),
+        "dictionaries come out": Awkward(
+            "g (float[N,3] p) => (seq(map(int64, float)) q) { s = Softmax <axis=1> (p) "
+            "q = ai.onnx.ml.ZipMap <classlabels_int64s=[0, 1, 2]> (s) }",
+            {"p": ((1, 3), "float32")},
+            opsets='"" : 17, "ai.onnx.ml" : 3',
+        ),
         "ids of free length": Awkward(
             "g (int64[N,L] ids) => (float[N,4] y) { e = Gather(E, ids) y = ReduceMean <axes=[1], keepdims=0> (e) }",
             {"ids": ((1, 7), "int64")},
