@@ -14,7 +14,7 @@ from converters.loaders.pmml_xml import RefusedElement
 
 X = "x"
 ML_DOMAIN = "ai.onnx.ml"
-MAX_NODES = 200_000
+MAX_NODES = 20_000
 """Functions of a document that call each other can ask for any number."""
 OPSET, ML_OPSET, IR_VERSION = 13, 1, 7
 """Old on purpose: every runtime that devices carry reads them."""
