@@ -39,6 +39,7 @@ class FlatModel:
         self._operators: list[Any] = []
         self._buffers: list[Any] = [self._s.BufferT()]  # buffer 0 is the empty one
         self._shared: dict[bytes, int] = {}
+        self._constants: dict[tuple[Any, ...], int] = {}
         self._codes: dict[tuple[str, int], int] = {}
         self._code_tables: list[Any] = []
 
@@ -53,7 +54,16 @@ class FlatModel:
         return len(self._tensors) - 1
 
     def constant(self, name: str, array: Any, scales: Any = None, axis: int = 0, zero_point: int = 0) -> int:
-        """A tensor with its values in the file; ``scales`` quantize it along ``axis``, one scale or one for each index."""
+        """A tensor with its values in the file; ``scales`` quantize it along ``axis``, one scale or one for each index.
+
+        Equal ones, such as the weights of every step of a recurrent layer, are one tensor."""
+        described = [np.ascontiguousarray(array).tobytes(), b"" if scales is None else np.asarray(scales, np.float32).tobytes()]
+        key = (str(array.dtype), array.shape, axis, zero_point, *(hashlib.sha256(part).digest() for part in described))
+        if key not in self._constants:
+            self._constants[key] = self._constant(name, array, scales, axis, zero_point)
+        return self._constants[key]
+
+    def _constant(self, name: str, array: Any, scales: Any, axis: int, zero_point: int) -> int:
         index = self.tensor(name, array.shape, str(array.dtype))
         made = self._tensors[index]
         made.buffer = self._buffer(np.ascontiguousarray(array).tobytes())
@@ -117,7 +127,7 @@ class FlatModel:
         return kept[::-1]
 
     def _buffer(self, data: bytes) -> int:
-        """The buffer with these bytes; equal constants, such as the weights of every step of a recurrent layer, share one."""
+        """The buffer with these bytes; constants that differ in shape or scale alone share one."""
         digest = hashlib.sha256(data).digest()
         if digest not in self._shared:
             buffer = self._s.BufferT()
