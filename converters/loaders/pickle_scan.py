@@ -25,7 +25,7 @@ _KNOWN = frozenset(
 """Top-level packages that a scikit-learn model is made of."""
 _GLOBAL = re.compile(rb"c([A-Za-z_][\w.]{0,200})\n([A-Za-z_][\w.]{0,200})\n")
 _STACKED = re.compile(rb"\x8c(.)([A-Za-z_][\w.]{0,200}?)\x94?(?:\x8c.[A-Za-z_][\w.<>]{0,200}?\x94?|h.|j....)\x93", re.DOTALL)
-_VERSION = re.compile(rb"_sklearn_version(?:\x94)?(?:q.|r....)?(?:\x8c|X|U)(.)(?:\x00{3})?(\d+(?:\.\w{1,6}){1,3})", re.DOTALL)
+_VERSION = re.compile(rb"_sklearn_version(?:\x94)?(?:q.|r....)?(?:\x8c|X|U)(.)(?:\x00{3})?(\d+\.[\w.+]{1,30})", re.DOTALL)
 _SKOPS_MODULE = re.compile(rb'"__module__":\s*"([A-Za-z_][\w.]{0,200})"')
 _SKOPS_VERSION = re.compile(rb'"_sklearn_version"[^{}]{0,80}\{[^{}]{0,200}?"content":\s*"\\?"?(\d+(?:\.\w{1,6}){1,3})', re.DOTALL)
 
@@ -53,7 +53,7 @@ def scan(path: Path) -> Found:
         raise InputError(f"{path}: is no pickle, joblib or skops file")
     names = {match[1] for match in _GLOBAL.finditer(data)}
     names |= {match[2] for match in _STACKED.finditer(data) if match[1][0] == len(match[2])}
-    version = next((match[2] for match in _VERSION.finditer(data) if match[1][0] == len(match[2])), b"")
+    version = next((match[2][: match[1][0]] for match in _VERSION.finditer(data)), b"")
     form = "joblib" if any(name.startswith(b"joblib") for name in names) else "pickle"
     return Found(form, _strange(names), version.decode())
 
