@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 ASSETS = Path(os.environ.get("EDGE_ASSETS_DIR", ROOT.parent / "shared" / "assets"))
 KERAS = find(TOOLS["keras"])
 needs_keras = pytest.mark.skipif(KERAS is None, reason="tool environment keras is not made (edge-convert tools add keras)")
+pytestmark = pytest.mark.timeout(600)  # importing a framework on a busy machine
 
 
 def silent(text: str) -> None:

@@ -30,6 +30,7 @@ from edge_agent.values import TensorSpec
 
 PYTORCH = find(TOOLS["pytorch"])
 needs_pytorch = pytest.mark.skipif(PYTORCH is None, reason="tool environment pytorch is not made (edge-convert tools add pytorch)")
+pytestmark = pytest.mark.timeout(600)  # importing a framework on a busy machine
 IMAGE = ("image:float32[1,3,8,8]",)
 
 
