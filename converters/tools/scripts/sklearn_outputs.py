@@ -27,6 +27,8 @@ def scores_only(proto: Any, classes: int, sign: float = 0.0) -> Any:
     value = found[-1] if classes else found[0]
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     width, last = dims[-1] if len(dims) == 2 else 0, value.name
+    if last == OUTPUT:
+        last = _renamed(made, last, "scores_inside")
     if value.type.tensor_type.elem_type == TensorProto.DOUBLE:
         last = _added(made, "Cast", last, "scores_float", to=TensorProto.FLOAT)
     if sign:
@@ -46,6 +48,16 @@ def _added(proto: Any, op: str, source: str, result: str, *more: str, **attribut
 
     proto.graph.node.append(helper.make_node(op, [source, *more], [result], name=result, **attributes))
     return result
+
+
+def _renamed(proto: Any, old: str, new: str) -> str:
+    """Some exports call a tensor of theirs as ours is called."""
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+    return new
 
 
 def _constant(proto: Any, name: str, values: Any, dtype: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from converters.tools.scripts.sklearn_outputs import Refused, scores_only
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
-RANDOM = 64
+RANDOM = 256
 CANDIDATES = ("model.onnx", "turned.onnx")
 
 
@@ -194,8 +194,8 @@ def _output_width(proto: Any) -> int:
 def _answers(model: Any, rows: Any, classes: list[Any], width: int) -> dict[str, Any]:
     """``labels`` as places among the classes, and ``scores`` where the model gives numbers of the same kind as the translation."""
     if not classes:
-        ask = next(name for name in ("decision_function", "predict", "transform") if _has(model, name))
-        return {"scores": np.asarray(getattr(model, ask)(rows), np.float64).reshape(len(rows), -1)}
+        given = [_asked(model, ask, rows) for ask in ("decision_function", "predict", "transform") if _has(model, ask)]
+        return {"scores": next((scores for scores in given if scores.shape == (len(rows), width)), given[0])}
     place = {name: i for i, name in enumerate(classes)}
     found: dict[str, Any] = {"labels": np.array([place[name] for name in model.predict(rows)])}
     ask = next((name for name in ("predict_proba", "decision_function") if _has(model, name)), "")
@@ -206,6 +206,15 @@ def _answers(model: Any, rows: Any, classes: list[Any], width: int) -> dict[str,
         if scores.shape == (len(rows), width):
             found["scores"] = scores
     return found
+
+
+def _asked(model: Any, ask: str, rows: Any) -> Any:
+    """A column for each number; some models take only the type of float that they were trained on."""
+    try:
+        made = getattr(model, ask)(rows)
+    except ValueError:
+        made = getattr(model, ask)(rows.astype(np.float64))
+    return np.asarray(made, np.float64).reshape(len(rows), -1)
 
 
 def _has(model: Any, name: str) -> bool:
