@@ -12,6 +12,7 @@ from onnx import helper
 
 from converters.model import Graph, copied
 from converters.prune.allocate import Sensitivity, levels, sensitivity
+from converters.prune.cost import cost
 from converters.prune.groups import Groups, channel_groups
 from converters.prune.importance import Ranking, rank
 from converters.prune.observe import Seen, flat_outputs, observe
@@ -19,6 +20,9 @@ from converters.prune.walk import opened
 
 PROBES = 48
 """Samples at most that sensitivities are measured on, of those that nothing was fitted to: with few samples a dense layer fits them all."""
+MIN_PROBES = 4
+PROBE_MACS = 100e9
+"""Spent on sensitivities at most where that leaves ``MIN_PROBES``: large networks are probed with fewer samples."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +45,9 @@ def study(graph: Graph, feeds: Sequence[Mapping[str, Any]], seed: int = 0) -> St
     groups = channel_groups(graph)
     held_out = np.arange(len(feeds)) % 8 == 7
     seen, outputs = observe(graph, groups, feeds, held_out, seed)
-    probes = [int(index) for index in np.flatnonzero(held_out if held_out.any() else ~held_out)[:PROBES]]
+    tries = sum(len(levels(size)) for size in groups.sizes.values()) * max(cost(graph).macs, 1)
+    count = int(np.clip(PROBE_MACS / max(tries, 1), MIN_PROBES, PROBES))
+    probes = [int(index) for index in np.flatnonzero(held_out if held_out.any() else ~held_out)[:count]]
     wanted = np.stack(outputs)
     rankings, measured = {}, []
     for group, size in groups.sizes.items():
