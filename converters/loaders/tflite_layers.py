@@ -138,6 +138,8 @@ def _pads(
     """SAME as numbers: half of what is missing in front, rounded down (tensorflow/lite/kernels/padding.h)."""
     if op.option("Padding") != SAME:
         return [0, 0, 0, 0]
+    if any(stride < 1 or o != -(-i // stride) for i, o, stride in zip(size_in, size_out, strides, strict=True)):
+        raise NotRead(f"the file is damaged (the output of operator {op.code} is not as large as its strides make it)")
     sizes = zip(size_in, size_out, kernel, strides, dilations, strict=True)
     missing = [max((o - 1) * s + (k - 1) * d + 1 - i, 0) for i, o, k, s, d in sizes]
     return [total // 2 for total in missing] + [total - total // 2 for total in missing]

@@ -159,8 +159,6 @@ class Reading:
         """ActivationFunctionType of schema.fbs."""
         if number == 1:
             return "Relu", [], {}
-        if number == 4:
-            return "Tanh", [], {}
         bounds = {2: (-1.0, 1.0), 3: (0.0, 6.0)}.get(number)
         if bounds is None:
             raise NotRead(f"fused activation {number} is not read")
