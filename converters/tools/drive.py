@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 SCRIPTS = Path(__file__).parent / "scripts"
 TIMEOUT_S = 1800.0
 MAX_RESULT_BYTES = 16 << 20
-_KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "OMP_NUM_THREADS", "EDGE_CONVERT_TOOLS")
+_KEPT = ("PATH", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "OMP_NUM_THREADS")
 _TOLD = b"tell: "
 
 

@@ -63,11 +63,12 @@ class Network:
         return self.outputs[0], False
 
     def _weights(self) -> set[str]:
-        found = set()
+        """Constants that learn: those that something reads as a weight, and nothing as anything else."""
+        learn, stay = set(), set()
         for node, _ in self.nodes:
-            for at in _LEARNS.get(node.op_type, ()):
-                name = node.input[at] if at < len(node.input) else ""
+            for at, name in enumerate(node.input):
                 value = self.constants.get(name)
-                if value is not None and value.is_floating_point() and value.numel() > 1:
-                    found.add(name)
-        return found
+                if value is not None:
+                    learns = at in _LEARNS.get(node.op_type, ()) and value.is_floating_point() and value.numel() > 1
+                    (learn if learns else stay).add(name)
+        return learn - stay
