@@ -117,6 +117,12 @@ def test_an_output_that_no_input_decides_is_still_given(tmp_path: Path) -> None:
     assert_same(data, read(data), tmp_path)
 
 
+def too_small(n: FlatNet, x: int) -> int:
+    """The runtime works the size of the output out again; padding computed from what the file says would be another layer."""
+    options = {"strideH": 4, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    return n.op("CONV_2D", [x, n.weights(4, 3, 3, 3), n.weights(4)], (1, 6, 5, 4), "Conv2DOptions", **options)
+
+
 def custom(n: FlatNet, x: int) -> int:
     made = n.op("CUSTOM", [x], IMAGE)
     n.flat._code_tables[-1].customCode = "Mine"
@@ -129,6 +135,8 @@ def custom(n: FlatNet, x: int) -> int:
         (custom, "operators CUSTOM Mine are not read"),
         (lambda n, x: n.op("CONV_2D", [x, n.weights(4, 3, 3, 2), n.weights(4)], IMAGE, "Conv2DOptions"), "do not fit its input"),
         (lambda n, x: n.op("TANH", [x], (1, 2, 2, 2)), "is said to be"),
+        (lambda n, x: too_small(n, x), "not as large as its strides make it"),
+        (lambda n, x: n.op("ADD", [x, x], IMAGE, "AddOptions", fusedActivationFunction=4), "fused activation 4 is not read"),
         (lambda n, x: n.op("TRANSPOSE", [x, x], IMAGE), "is not a constant|damaged"),
         (lambda n, x: n.op("DEQUANTIZE", [n.op("QUANTIZE", [x], IMAGE)], IMAGE), "quantized already"),
         (lambda n, x: n.op("ADD", [x, 70], IMAGE), "is no tensor"),
