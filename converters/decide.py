@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 from converters.errors import InputError
 from converters.model import Graph
 from converters.processing import Processing
+from converters.samples import Samples
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import Step
 from edge_agent.pipeline.postprocess import compile_postprocess
 
-METRICS = ("top1", "error")
+METRICS = ("top1", "regressor", "autoencoder", "detector", "error")
+_SAID = MappingProxyType({"classifier": "top1", "signal": "error"})
 
 
-def choose_metric(processing: Processing, labels: Any, graph: Graph | None) -> str:
-    """``top1`` for models that classify: they have labels, declare a verdict, or end in a softmax. ``error`` for all others."""
-    if labels is not None or processing.decides or processing.labels:
+def choose_metric(processing: Processing, samples: Samples, graph: Graph | None) -> str:
+    """What the user says, or else ``regressor`` where there are targets, ``top1`` for models that classify (they have labels, declare a
+    verdict, or end in a softmax), ``error`` for all others."""
+    kind = processing.metric.kind
+    if kind:
+        return _SAID.get(kind, kind)
+    if samples.targets is not None:
+        return "regressor"
+    if samples.labels is not None or processing.decides or processing.labels:
         return "top1"
     if graph is not None and graph.producers()[graph.outputs[0].name].op_type == "Softmax":
         return "top1"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from converters.metrics.figures import Figures, Threshold
+from converters.metrics.intervals import paired_interval, wilson
 from converters.workshop import Proof
 
 CONFIDENCE = 0.95
-_Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Disagreement:
 class Evaluation:
     """``drop`` is the share of right answers lost (with labels) or a bound on it (without); ``drop_low``, ``drop_high`` its 95 % interval.
 
+    ``measure`` names what ``original_accuracy`` and ``accuracy`` are, 1 being perfect; ``threshold`` is an alarm's, where there is one.
     ``commonest`` is the share of right answers that always naming the commonest class would give.
     ``drop``, ``agreement`` and the accuracies are ``None`` where they do not apply. ``max_abs_error`` and ``sqnr_db`` compare raw outputs.
     """
@@ -48,6 +50,8 @@ class Evaluation:
     drop_low: float | None = None
     drop_high: float | None = None
     disagreements: tuple[Disagreement, ...] = ()
+    measure: str = "accuracy"
+    threshold: Threshold | None = None
 
 
 def evaluate(
@@ -57,11 +61,27 @@ def evaluate(
     metric: str,
     classes: tuple[Sequence[str], Sequence[str]],
     truth: Sequence[str] | None,
+    figures: Figures | None = None,
 ) -> Evaluation:
-    """``classes`` are the decisions on the original's and the candidate's outputs, ``truth`` the labels, both only for metric top1."""
+    """``classes`` are the decisions on the original's and the candidate's outputs, ``truth`` the labels, both only for metric top1;
+    ``figures`` what a model of another kind loses by its own measure."""
     finite = all(bool(np.isfinite(array).all()) for array in candidate.values.values() if array.dtype.kind == "f")
     largest, sqnr_db = distance(original, candidate)
     raw = Evaluation("error", len(rows), largest, sqnr_db, finite)
+    if figures is not None:
+        return replace(
+            raw,
+            metric=metric,
+            measure=figures.name,
+            labelled=figures.labelled,
+            original_accuracy=figures.before,
+            accuracy=figures.after,
+            agreement=figures.agreement,
+            drop=figures.drop,
+            drop_low=figures.drop_low,
+            drop_high=figures.drop_high,
+            threshold=figures.threshold,
+        )
     if metric != "top1":
         return raw
     before, after = classes
@@ -88,26 +108,6 @@ def evaluate(
     )
 
 
-def paired_interval(lost: int, won: int, count: int) -> tuple[float, float]:
-    """95 % interval of (lost - won) / count for paired yes/no answers.
-
-    Source: Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions" (Wald with half a count added
-    to each of the four cells).
-    """
-    lost_, won_, total = lost + 0.5, won + 0.5, count + 2.0
-    middle = (lost_ - won_) / total
-    spread = math.sqrt(max(lost_ + won_ - (lost_ - won_) ** 2 / total, 0.0)) / total
-    return max(middle - _Z * spread, -1.0), min(middle + _Z * spread, 1.0)
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927, score interval)."""
-    share, square = hits / count, _Z * _Z / count
-    middle = (share + square / 2) / (1 + square)
-    spread = _Z * math.sqrt(share * (1 - share) / count + square / count / 4) / (1 + square)
-    return max(middle - spread, 0.0), min(middle + spread, 1.0)
-
-
 def _share(given: Sequence[str], truth: Sequence[str]) -> float:
     return sum(a == t for a, t in zip(given, truth, strict=True)) / len(truth)
 
@@ -116,7 +116,7 @@ def distance(original: Proof, candidate: Proof) -> tuple[float, float]:
     """Largest absolute difference, and signal to noise in dB over all outputs; integers are made real first."""
     largest, signal, noise = 0.0, 0.0, 0.0
     for before, after in zip(original.outputs, candidate.outputs, strict=True):
-        left, right = _real(original.values[before.name], before), _real(candidate.values[after.name], after)
+        left, right = real(original.values[before.name], before), real(candidate.values[after.name], after)
         if left.shape != right.shape:
             return math.inf, -math.inf
         with np.errstate(invalid="ignore", over="ignore"):
@@ -129,6 +129,7 @@ def distance(original: Proof, candidate: Proof) -> tuple[float, float]:
     return largest, 10 * math.log10(max(signal, 1e-30) / max(noise, 1e-30 + signal * 1e-20))
 
 
-def _real(array: Any, spec: Any) -> Any:
+def real(array: Any, spec: Any) -> Any:
+    """Quantized integers as the real numbers they stand for, float64."""
     values = array.astype(np.float64)
     return values if spec.scale is None else (values - (spec.zero_point or 0)) * spec.scale

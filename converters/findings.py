@@ -139,7 +139,7 @@ def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
 
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
     tree = {key: value for key, value in asdict(evaluation).items() if key not in ("disagreements",)}
-    return {key: _plain(value) for key, value in tree.items()}
+    return {key: {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value) for key, value in tree.items()}
 
 
 def _calibration(findings: Findings) -> Mapping[str, Any]:

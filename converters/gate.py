@@ -93,7 +93,7 @@ def quality(evaluation: Evaluation, limits: Limits) -> list[str]:
     if evaluation.drop > limits.max_drop + 1e-12:
         what = "loses" if evaluation.labelled else "may lose up to"
         percent, allowed = 100 * evaluation.drop, 100 * limits.max_drop
-        return [f"{what} {percent:.2f} points of accuracy on {evaluation.samples} samples, {allowed:.2f} are allowed"]
+        return [f"{what} {percent:.2f} points of {evaluation.measure} on {evaluation.samples} samples, {allowed:.2f} are allowed"]
     if limits.strict and evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
         return [
             f"is not proven to lose at most {100 * limits.max_drop:.2f} points: on {evaluation.samples} samples the loss may be "

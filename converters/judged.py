@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.evaluate import CONFIDENCE, wilson
+from converters.evaluate import CONFIDENCE
+from converters.metrics.intervals import wilson
 from converters.subject import Answers
 from converters.timing import Latency
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from converters.decide import choose_metric, decisions, expected
 from converters.errors import Died, InputError
 from converters.evaluate import Evaluation, evaluate
+from converters.metrics.yardstick import Yardstick, yardstick
 from converters.model import Graph, Source
 from converters.recipe import Recipe
 from converters.samples import Samples, Split
@@ -32,11 +33,13 @@ class Original:
     metric: str
     classes: tuple[str, ...] = ()
     truth: tuple[str, ...] | None = None
+    measure: Yardstick | None = None
 
     def compare(self, proof: Proof, recipe: Recipe) -> Evaluation:
         """How far a candidate's outputs are from these."""
         classes = tuple(decisions(proof, recipe.processing)) if self.metric == "top1" else ()
-        return evaluate(self.proof, proof, self.split.evaluate, self.metric, (self.classes, classes), self.truth)
+        figures = self.measure(proof) if self.measure else None
+        return evaluate(self.proof, proof, self.split.evaluate, self.metric, (self.classes, classes), self.truth, figures)
 
 
 def run_original(workshop: Workshop, source: Source, graph: Graph | None, samples_path: Path, recipe: Recipe) -> Original:
@@ -55,9 +58,10 @@ def run_original(workshop: Workshop, source: Source, graph: Graph | None, sample
         compile_postprocess(processing.postprocess, proof.outputs, processing.labels)
     except BundleError as error:
         raise InputError(f"processing file: {error}") from None
-    metric = choose_metric(processing, samples.labels, graph)
+    metric = choose_metric(processing, samples, graph)
     if metric != "top1":
-        return Original(samples, split, proof, metric)
+        measure = yardstick(metric, processing.metric, proof, samples, split.evaluate)
+        return Original(samples, split, proof, metric, measure=measure)
     classes = decisions(proof, processing)
     truth = None if samples.labels is None else tuple(expected(samples.labels[list(split.evaluate)], processing, classes))
     return Original(samples, split, proof, metric, tuple(classes), truth)

@@ -9,6 +9,7 @@ from typing import Any
 
 from converters.errors import InputError
 from converters.gather.said import as_tree, from_tree
+from converters.metrics.said import MetricSaid
 from converters.processing import Processing
 from converters.words import CALIBRATORS, SCHEMES, TARGETS
 from edge_agent.bundle.manifest import Step, valid_name, valid_version
@@ -87,6 +88,7 @@ def encode(recipe: Recipe, *, tools: Mapping[str, str], samples_sha256: str) -> 
         "postprocess": [_step(step) for step in recipe.processing.postprocess],
         "labels": list(recipe.processing.labels),
         "samples": as_tree(recipe.processing.samples),
+        "metric": asdict(recipe.processing.metric),
     }
     return {"format": RECIPE_FORMAT, "options": tree, "tools": dict(sorted(tools.items())), "samples_sha256": samples_sha256}
 
@@ -103,6 +105,7 @@ def decode(tree: Mapping[str, Any]) -> Recipe:
             tuple(Step(s["op"], s["args"]) for s in declared["postprocess"]),
             tuple(declared["labels"]),
             from_tree(declared.get("samples", {})),
+            MetricSaid(**declared.get("metric", {})),
         )
         shapes = tuple((name, tuple(sizes)) for name, sizes in options.get("shapes", ()))
         return Recipe(**{**options, "profiles": tuple(options["profiles"]), "processing": processing, "shapes": shapes})

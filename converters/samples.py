@@ -1,8 +1,9 @@
 """Real samples, as the sensor gives them, for calibration, evaluation and the golden cases.
 
 A samples file is an .npz with one array named as each model input (for a model with one input, also ``window``), one row a sample;
-optionally ``labels`` (whole numbers, one a row) and ``calibrate`` (numbers of the rows meant for calibration; all others are for
-evaluation). Rows are what a window of the device's pipeline holds and go through the same preprocessing.
+optionally ``labels`` (whole numbers, one a row), ``targets`` (what a regressor should give, a row each) and ``calibrate`` (numbers of the
+rows meant for calibration; all others are for evaluation). Rows are what a window of the device's pipeline holds and go through the same
+preprocessing.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Samples:
         self._feeders = self._plan(preprocess)
         self.count = self._count()
         self.labels = self._whole_numbers("labels") if "labels" in self._npz.heads else None
+        self.targets = self._npz.whole("targets") if "targets" in self._npz.heads else None
         self._calibrate = self._declared_rows() if "calibrate" in self._npz.heads else None
 
     def split(self, *, calibration: int, evaluation: int, seed: int) -> Split:
@@ -115,8 +117,9 @@ class Samples:
 
     def _count(self) -> int:
         counts = {array: self._npz.heads[array].shape[:1] for array, _ in self._feeders}
-        if "labels" in self._npz.heads:
-            counts["labels"] = self._npz.heads["labels"].shape[:1]
+        for name in ("labels", "targets"):
+            if name in self._npz.heads:
+                counts[name] = self._npz.heads[name].shape[:1]
         if any(not count for count in counts.values()) or len(set(counts.values())) != 1:
             said = ", ".join(f"{name} {count[0] if count else 'no'} rows" for name, count in counts.items())
             raise InputError(f"{self.path}: its arrays must have one row for each sample ({said})")

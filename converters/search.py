@@ -16,9 +16,9 @@ from converters.candidates import Candidate, NotMade, as_it_is, emit
 from converters.choose import WORTH_ELSEWHERE, WORTH_HERE, Tried, choose
 from converters.gate import Limits
 from converters.memory import least_memory
-from converters.mixed import fewest_float
 from converters.prepare import Prepared
-from converters.sensitivity import LayerNoise, rank_layers
+from converters.rescue import INTEGER, Rescue
+from converters.sensitivity import LayerNoise
 from converters.shortlist import shortlist
 from converters.timing import Latency
 from converters.translate import Tell
@@ -27,7 +27,6 @@ from converters.variants import Variant, plain, pruned
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-INTEGER = ("int8", "int16x8")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +62,12 @@ class _Search:
         variants = self._variants()
         made = self._written(variants)
         proven, failed = self._proven(made, variants)
-        ranking: tuple[LayerNoise, ...] = ()
+        sensitivity: tuple[LayerNoise, ...] = ()
         if ready.recipe.search and variants and variants[0].calibration is not None:
-            self._tell("measuring each layer's noise")
-            ranking = rank_layers(ready.workshop, variants[0], ready.original, self._each)
-            proven, failed = self._rescued(proven, failed, variants[0], ranking)
-        good = [at for at, item in enumerate(proven) if item.good(self._limits)]
+            rescued = Rescue(ready, self._tell, self._prove, self._good, self._each).run(proven, variants[0])
+            proven, failed, sensitivity = list(rescued.proven), [*failed, *rescued.not_made], rescued.sensitivity
+            variants = (*variants, *rescued.variants)
+        good = [at for at, item in enumerate(proven) if self._good(item)]
         timed = self._timed(proven, good) if ready.recipe.search else ()
         if timed:
             self._tell(f"timing {len(timed)} in turn with the original")
@@ -77,7 +76,7 @@ class _Search:
         if chosen is None and (unchanged := as_it_is(ready.source, ready.goal, ready.recipe)):
             tried, chosen, why = self._unchanged(tried, unchanged)
         not_made = (*(item for item in made if isinstance(item, NotMade)), *failed)
-        return Found(variants, tried, not_made, ranking, latency, chosen, why)
+        return Found(variants, tried, not_made, sensitivity, latency, chosen, why)
 
     def _unchanged(self, tried: tuple[Tried, ...], scheme: str) -> tuple[tuple[Tried, ...], Tried | None, str]:
         """The file itself, where nothing that was made of it may leave."""
@@ -125,39 +124,8 @@ class _Search:
         memory = least_memory(variant.graph, len(candidate.data)) if variant else len(candidate.data)
         return prove(self._ready, candidate, variant.macs if variant else 0, memory)
 
-    def _rescued(
-        self, proven: list[Proven], failed: list[NotMade], base: Variant, ranking: tuple[LayerNoise, ...]
-    ) -> tuple[list[Proven], list[NotMade]]:
-        """With a mixed candidate behind each integer one of the model itself that the gate would refuse for its answers."""
-        result: list[Proven] = []
-        for item in proven:
-            result.append(item)
-            integer = item.candidate.precision in INTEGER and not item.candidate.variant
-            if not integer or item.good(self._limits) or item.unproven or not ranking:
-                continue
-            self._tell(f"giving layers of {item.candidate.scheme} back to float")
-            mixed = self._mixed(item.candidate.scheme, base, ranking)
-            if isinstance(mixed, Proven):
-                result.append(mixed)
-            else:
-                failed = [*failed, mixed]
-        return result, failed
-
-    def _mixed(self, scheme: str, base: Variant, ranking: tuple[LayerNoise, ...]) -> Proven | NotMade:
-        seen: dict[tuple[str, ...], Proven] = {}
-
-        def passes(kept: tuple[str, ...]) -> bool:
-            candidate = emit(scheme, self._ready.source, base, kept)
-            result = self._prove(candidate, base) if isinstance(candidate, Candidate) else candidate
-            if isinstance(result, NotMade):
-                return False
-            seen[kept] = result
-            return result.good(self._limits)
-
-        kept = fewest_float(ranking, passes)
-        if kept is None:
-            return NotMade(scheme, "its answers are not good enough even with half of the layers left in float", "mixed")
-        return seen[kept]
+    def _good(self, item: Proven) -> bool:
+        return item.good(self._limits)
 
     def _timed(self, proven: Sequence[Proven], good: Sequence[int]) -> tuple[int, ...]:
         """Positions in ``proven``; those that the gate refuses anyway only where nothing else is there to be shown."""

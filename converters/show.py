@@ -77,10 +77,21 @@ def _quality(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
     interval = f"95 % interval of the loss {100 * item['drop_low']:.2f} to {100 * item['drop_high']:.2f}, allowed {allowed:.2f}"
     if item["accuracy"] is None:
         return [
-            f"  {'agreement':12}{'100 %':>12}{100 * item['agreement']:>10.2f} %   at most {100 * item['drop']:.2f} points lost ({interval})"
+            f"  {'agreement':12}{'100 %':>12}{100 * item['agreement']:>10.2f} %   at most {_points(item['drop'])} ({interval})",
+            *_threshold(item),
         ]
     before, after = 100 * item["original_accuracy"], 100 * item["accuracy"]
-    return [f"  {'accuracy':12}{before:>10.2f} %{after:>10.2f} %   {_points(item['drop'])} ({interval})"]
+    name = item["measure"] if len(item["measure"]) < 12 else "F1"
+    return [f"  {name:12}{before:>10.2f} %{after:>10.2f} %   {_points(item['drop'])} ({interval})", *_threshold(item)]
+
+
+def _threshold(item: Mapping[str, Any]) -> list[str]:
+    held = item["threshold"]
+    if held is None:
+        return []
+    return [
+        f"  {'threshold':12}{held['declared']:>12.4g}{held['derived']:>12.4g}   alarms on the same {100 * held['alarms']:.1f} % of samples"
+    ]
 
 
 def _calibration(tree: Mapping[str, Any]) -> list[str]:

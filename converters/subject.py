@@ -78,7 +78,7 @@ def run_subject(
         proof = workshop.prove(subject.path.stem, subject.data, subject.format, split.evaluate)
     except (ModelError, BundleError) as error:
         raise InputError(f"{subject.path}: {error}") from None
-    metric = choose_metric(subject.processing, samples.labels, subject.graph)
+    metric = choose_metric(subject.processing, samples, subject.graph)
     classes = decisions(proof, subject.processing) if metric == "top1" else []
     return Answers(subject, samples, split, proof, metric, tuple(classes), _truth(samples, split.evaluate, subject.processing, classes))
 

@@ -10,6 +10,7 @@ from converters.calibrate.ranges import Calibration
 from converters.model import Graph
 from converters.passes.for_tflite import with_expansion
 from converters.prune.cost import cost
+from converters.prune.pruned import LayerKept
 from converters.workshop import Workshop
 
 SHARES = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
@@ -25,7 +26,7 @@ class Variant:
     graph: Graph
     calibration: Calibration | None
     macs: int
-    layers: tuple[tuple[str, int, int], ...] = ()
+    layers: tuple[LayerKept, ...] = ()
 
     def for_integers(self, keep_float: frozenset[str] = frozenset()) -> Graph:
         """The network with the biases that an integer target is to write when the nodes ``keep_float`` stay float."""
@@ -37,6 +38,11 @@ def plain(workshop: Workshop, graph: Graph, rows: tuple[int, ...], calibrator: s
     return _variant(workshop, "", graph, rows if integer else (), calibrator)
 
 
+def refitted(workshop: Workshop, base: Variant, rows: tuple[int, ...]) -> Variant:
+    """``base`` with ranges that make the least squared error instead of holding every value."""
+    return Variant("fitted ranges", base.graph, workshop.calibrate(with_expansion(base.graph), rows, "mse"), base.macs, base.layers)
+
+
 def pruned(workshop: Workshop, graph: Graph, rows: tuple[int, ...], calibrator: str, tell: Callable[[str], None]) -> tuple[Variant, ...]:
     """The network at several shares of its work, weights refitted on the calibration samples; empty when no channel can go."""
     tell(f"pruning to {', '.join(f'{100 * share:g}' for share in SHARES)} % of the work")
@@ -45,7 +51,7 @@ def pruned(workshop: Workshop, graph: Graph, rows: tuple[int, ...], calibrator: 
 
 
 def _variant(
-    workshop: Workshop, name: str, graph: Graph, rows: tuple[int, ...], calibrator: str, layers: tuple[tuple[str, int, int], ...] = ()
+    workshop: Workshop, name: str, graph: Graph, rows: tuple[int, ...], calibrator: str, layers: tuple[LayerKept, ...] = ()
 ) -> Variant:
     calibration = workshop.calibrate(with_expansion(graph), rows, calibrator) if rows else None
     return Variant(name, graph, calibration, cost(graph).macs, layers)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.evaluate import Evaluation, evaluate, paired_interval, wilson
+from converters.evaluate import Evaluation, evaluate
+from converters.metrics.intervals import paired_interval, wilson
 from converters.gate import Limits, Weighed, judge
 from converters.timing import Ratio, ratio
 from converters.workshop import Proof

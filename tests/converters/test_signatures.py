@@ -15,7 +15,7 @@ import converters.inference
 import converters.trying
 from converters.__main__ import main
 from converters.evaluate import Evaluation
-from converters.gate import Limits, judge
+from converters.gate import Limits, Weighed, judge
 from converters.isolate import run_job
 from edge_agent.bundle.archive import read_manifest, unpack
 from edge_agent.bundle.golden import load_cases, within
@@ -88,7 +88,7 @@ def test_outputs_that_would_not_fit_in_memory_name_the_option(tmp_path: Path, mo
 def test_an_original_no_better_than_the_commonest_class_is_noted() -> None:
     limits = Limits(0.01, 25.0, 10.0)
     seen = Evaluation("top1", 100, 0.0, 200.0, True, True, original_accuracy=0.09, commonest=0.12, accuracy=0.09, drop=0.0)
-    notes = judge(seen, limits, size_bytes=1, source_bytes=1, speed=None).notes
+    notes = judge(seen, limits, Weighed(1, 1)).notes
     assert "right on only 9.00 %" in notes[0]
     assert "12.00 %: check preprocessing, labels and their order" in notes[0]
 

@@ -1,0 +1,69 @@
+"""The measure of one model's kind, laid against each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.errors import InputError
+from converters.evaluate import real
+from converters.metrics.boxes import detections
+from converters.metrics.detection import compare_detections
+from converters.metrics.figures import Figures
+from converters.metrics.reconstruction import compare_reconstruction, scores
+from converters.metrics.regression import compare_regression
+from converters.metrics.said import MetricSaid
+from converters.samples import Samples
+from converters.workshop import Proof
+
+Yardstick = Callable[[Proof], Figures]
+
+
+def yardstick(metric: str, said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick | None:
+    """A function from a candidate's answers on ``rows`` to what it loses; ``None`` for metrics that need none. Raises :class:`InputError`
+    where samples or answers are not of the kind."""
+    if metric == "regressor":
+        return _regressor(original, samples, rows)
+    if metric == "autoencoder":
+        return _autoencoder(said, original, samples, rows)
+    if metric == "detector":
+        before = _detections(original, said)
+        return lambda proof: compare_detections(before, _detections(proof, said), said.iou)
+    return None
+
+
+def _regressor(original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick:
+    if samples.targets is None:
+        raise InputError(
+            f"{samples.path}: has no array targets, one row a sample, by which a regressor is judged; say kind = 'signal' without"
+        )
+    targets, before = samples.targets[list(rows)], _first(original)
+    return lambda proof: compare_regression(before, _first(proof), targets)
+
+
+def _autoencoder(said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick:
+    labels = None if samples.labels is None else samples.labels[list(rows)]
+    before = _scores(original, samples, rows)
+    return lambda proof: compare_reconstruction(before, _scores(proof, samples, rows), said.threshold, labels)
+
+
+def _scores(proof: Proof, samples: Samples, rows: Sequence[int]) -> Any:
+    """Of each sample, read as a stream again: what was asked is not kept beside what was answered."""
+    given = _first(proof)
+    asked = (next(iter(feed.values())).astype(np.float64).reshape(1, -1) for feed in samples.feeds(rows))
+    return np.array([scores(given[at : at + 1], inputs)[0] for at, inputs in enumerate(asked)])
+
+
+def _first(proof: Proof) -> Any:
+    """The first output, real numbers, (samples, values)."""
+    spec = proof.outputs[0]
+    values = real(proof.values[spec.name], spec)
+    return values.reshape(len(values), -1)
+
+
+def _detections(proof: Proof, said: MetricSaid) -> list[Any]:
+    values = {spec.name: real(proof.values[spec.name], spec) for spec in proof.outputs}
+    count = len(next(iter(values.values())))
+    return [detections({name: array[at] for name, array in values.items()}, said) for at in range(count)]
