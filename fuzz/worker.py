@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import random
 import resource
@@ -64,6 +65,7 @@ def try_case(seeds: Sequence[Seed], seed: int, number: int, folder: Path) -> Ans
 def serve(pipe: Connection, seeds: Sequence[Seed], seed: int) -> None:
     """Takes lists of case numbers until ``None`` comes, and answers each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.disable()  # a crash is counted, not told at length
     _bound()
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_folder()) as folder, _quiet():
         while (numbers := pipe.recv()) is not None:
