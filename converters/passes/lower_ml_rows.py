@@ -36,6 +36,9 @@ def normalizer(writer: Writer, node: Any) -> bool:
     norm = _NORMS.get(attributes(node).get("norm", b"MAX"))
     if norm is None or norm == "ReduceMax" or not writer.can_be_float(source) or writer.rank(source) != 2:
         return False
+    if norm == "ReduceL1" and _sums_to_one(writer, source):
+        writer.node("Identity", [source], result)
+        return True
     if writer.opset >= 18:
         axes = [writer.constant(f"{result}/axis", [1], "int64")]
         size = writer.node(norm, [writer.as_float(source, result), *axes], f"{result}/norm", keepdims=1)
@@ -45,3 +48,17 @@ def normalizer(writer: Writer, node: Any) -> bool:
     least = writer.constant(f"{result}/least", np.finfo(np.float32).tiny)
     writer.node("Div", [value, writer.node("Max", [size, least], f"{result}/divisor")], result)
     return True
+
+
+def _sums_to_one(writer: Writer, source: str) -> bool:
+    """Rows that are shares already: a softmax, or the logistic function of a number and of its opposite (two classes)."""
+    before = writer.producer(source)
+    if before is None or before.op_type == "Softmax":
+        return before is not None and attributes(before).get("axis", -1) in (1, -1)
+    dense = writer.producer(before.input[0]) if before.op_type == "Sigmoid" else None
+    if dense is None or dense.op_type != "Gemm" or len(dense.input) != 3 or not attributes(dense).get("transB", 0):
+        return False
+    weight, bias = writer.held(dense.input[1]), writer.held(dense.input[2])
+    if weight is None or bias is None or len(weight) != 2 or bias.size != 2:
+        return False
+    return bool(np.array_equal(weight[0], -weight[1]) and np.array_equal(bias.reshape(-1)[0], -bias.reshape(-1)[1]))

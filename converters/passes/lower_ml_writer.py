@@ -35,7 +35,11 @@ class Writer:
 
     def held(self, name: str) -> Any:
         """The constant called ``name``, or ``None`` where it is computed."""
-        return self._held.get(name)
+        return self.constants.get(name, self._held.get(name))
+
+    def producer(self, name: str) -> Any:
+        """The node written so far that gives ``name``, or ``None``."""
+        return next((node for node in reversed(self.nodes) if name in node.output), None)
 
     def rank(self, name: str) -> int | None:
         spec = self._shapes.get(name)

@@ -169,6 +169,29 @@ def test_a_scaled_linear_model_ends_as_one_dense_layer() -> None:
     assert_same(before, after, rows())
 
 
+@pytest.mark.parametrize(("ending", "rows_of_weights"), [("SOFTMAX", 3), ("LOGISTIC", 2), ("LOGISTIC", 3)])
+def test_shares_that_are_normalized_again_stay_as_they_are(ending: str, rows_of_weights: int) -> None:
+    """As scikit-learn's logistic regression is exported."""
+    weight = np.array(floats(rows_of_weights, 4)).reshape(rows_of_weights, 4)
+    if rows_of_weights == 2:
+        weight[0] = -weight[1]
+    nodes = [
+        ml(
+            "LinearClassifier",
+            ["label", "raw"],
+            coefficients=weight.ravel().tolist(),
+            intercepts=[0.5, -0.5, 0.25][:rows_of_weights],
+            classlabels_ints=list(range(rows_of_weights)),
+            post_transform=ending,
+        ),
+        ml("Normalizer", ["y"], ("raw",), norm="L1"),
+    ]
+    before = graph(nodes, {"label": INT64, "y": FLOAT})
+    after = lower_ml(before)
+    assert ("Identity" in [node.op_type for node in after.nodes]) == (ending == "SOFTMAX" or rows_of_weights == 2)
+    assert_same(before, after, rows())
+
+
 def forest(kind: str, trees: int, depth: int, classes: int, missing: bool = False) -> Any:
     """Full trees with thresholds and leaves of few kinds, so that there is something to share."""
     tables: dict[str, list[Any]] = {f"nodes_{key}": [] for key in ("treeids", "nodeids", "modes", "featureids", "values")}
