@@ -18,12 +18,12 @@ from converters.prune.walk import opened
 from converters.shapes import infer_shapes
 
 BATCH = 32
-WORK_MACS = 40e9
+WORK_MACS = 65e9
 """Spent at most on one network, forward and backward; it sets the number of rounds, so that the same input gives the same weights."""
-MAX_ROUNDS = 120
+MAX_ROUNDS = 200
 MIN_ROUNDS = 3
 RATE = 3e-3
-VARIANTS = 12
+VARIANTS = 16
 """Made of each sample, for the rounds to choose from: with fewer, the fit is better and the answers to new samples are not."""
 
 
