@@ -132,6 +132,16 @@ with h5py.File("two.h5", "r+") as f:  # as Keras 2 wrote it
         if layer["class_name"] == "DepthwiseConv2D": layer["config"]["groups"] = 1
     f.attrs["model_config"] = json.dumps(c)
 m.save_weights("only.weights.h5")
+i = keras.Input((4,), name="a"); x = L.ReLU(name="sign")(L.Dense(3, name="d")(i)); m = keras.Model(i, L.Dense(2, name="e")(x))
+for name, function in (("sign.h5", "__operators__.add"), ("call.h5", "math.multiply"), ("write.h5", "io.write_file")):
+    m.save(name)
+    with h5py.File(name, "r+") as f:  # arithmetic signs, as Keras 2 wrote them
+        c = json.loads(f.attrs["model_config"])
+        for layer in c["config"]["layers"]:
+            if layer["name"] == "sign":
+                layer.update(class_name="TFOpLambda", config={"name": "sign", "trainable": True, "dtype": "float32", "function": function})
+                layer["inbound_nodes"] = [["d", 0, 0, {"y": 3.0, "name": None}]]
+        f.attrs["model_config"] = json.dumps(c)
 t = net(L.Lambda(lambda v: v * 2.0, name="twice")); t.save("code.h5"); t.save("code.keras")
 """
 
@@ -182,6 +192,16 @@ def test_a_lambda_layer_needs_trust_and_is_translated_with_it(files: Path, tmp_p
     work = tmp_path / "trusted"
     work.mkdir()
     assert translate_keras(Asked(str(files / "code.keras"), trust=True), work, silent).file.is_file()
+
+
+@needs_keras
+def test_arithmetic_signs_of_keras_2_are_read_and_other_calls_are_not(files: Path, tmp_path: Path) -> None:
+    for name, operator in (("sign.h5", "Add"), ("call.h5", "Mul")):
+        (tmp_path / name).mkdir()
+        made = onnx.load(str(translate_keras(Asked(str(files / name)), tmp_path / name, silent).file))
+        assert operator in [node.op_type for node in made.graph.node]
+    with pytest.raises(InputError, match=r"calls tf\.io\.write_file"):
+        translate_keras(Asked(str(files / "write.h5")), tmp_path, silent)
 
 
 @needs_keras

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.tools.scripts.keras_code import Refused, check
+from converters.tools.scripts.keras_older import nested_nodes, older_layers
 from converters.tools.scripts.onnx_names import finish
 from converters.tools.scripts.reference import inputs_for, save
 from converters.tools.scripts.steady import steady
@@ -40,7 +41,9 @@ def _load(path: Path, *, trust: bool) -> Any:
     if path.suffix == ".h5":
         _check_h5(path, trust=trust)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=not trust, custom_objects=_older())
+        return keras.saving.load_model(path, compile=False, safe_mode=not trust, custom_objects=older_layers())
+    except Refused:
+        raise
     except Exception as error:
         said = " ".join(str(error).split())[:400]
         raise Refused(
@@ -61,24 +64,11 @@ def _check_h5(path: Path, *, trust: bool) -> None:
         raise Refused("holds weights only, without the network; save the whole model (model.save(file.keras))")
     if len(text) > MAX_CONFIG_BYTES:
         raise Refused(f"its configuration has {len(text)} characters; at most {MAX_CONFIG_BYTES} are read")
-    check(json.loads(text), trust=trust)
-
-
-def _older() -> dict[str, Any]:
-    """Layers of Keras 2 whose written options Keras 3 does not know any more."""
-    import keras
-
-    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-        def __init__(self, **options: Any) -> None:
-            options.pop("groups", None)  # always 1 there
-            super().__init__(**options)
-
-    class Conv2DTranspose(keras.layers.Conv2DTranspose):  # type: ignore[misc]
-        def __init__(self, **options: Any) -> None:
-            options.pop("groups", None)
-            super().__init__(**options)
-
-    return {"DepthwiseConv2D": DepthwiseConv2D, "Conv2DTranspose": Conv2DTranspose}
+    config = json.loads(text)
+    check(config, trust=trust)
+    if nested_nodes(config):
+        with h5py.File(path, "r+") as file:  # a copy, made for us
+            file.attrs["model_config"] = json.dumps(config)
 
 
 def _named(model: Any) -> list[tuple[str, Any]]:

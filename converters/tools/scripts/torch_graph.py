@@ -64,7 +64,8 @@ class Network:
 
     def _weights(self) -> set[str]:
         """Constants that learn: those that something reads as a weight, and nothing as anything else."""
-        learn, stay = set(), set()
+        learn: set[str] = set()
+        stay: set[str] = set()
         for node, _ in self.nodes:
             for at, name in enumerate(node.input):
                 value = self.constants.get(name)
