@@ -19,7 +19,7 @@ from converters.original import Original
 from converters.pack import REPORT, Written, check_output, manifest_for, model_path, write_all
 from converters.prepare import prepare
 from converters.recipe import Recipe, encode
-from converters.report import render
+from converters.report.page import render
 from converters.samples import Samples
 from converters.search import explore
 from converters.translate import Asked, Tell
