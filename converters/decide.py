@@ -12,7 +12,8 @@ from converters.processing import Processing
 from converters.samples import Samples
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import Step
-from edge_agent.pipeline.postprocess import compile_postprocess
+from edge_agent.pipeline.postprocess import Verdict, compile_postprocess
+from edge_agent.values import TensorSpec
 
 METRICS = ("top1", "regressor", "autoencoder", "detector", "error")
 _SAID = MappingProxyType({"classifier": "top1", "signal": "error"})
@@ -35,15 +36,27 @@ def choose_metric(processing: Processing, samples: Samples, graph: Graph | None)
 
 def decisions(proof: Proof, processing: Processing) -> list[str]:
     """The class of each sample by name; without declared verdict the strongest score, or whether a single one reaches 0.5."""
+    return [verdict.label or "" for verdict in verdicts(proof, processing)]
+
+
+def verdicts(proof: Proof, processing: Processing) -> list[Verdict]:
+    """What a device would say of each sample, with its scores."""
     steps = processing.postprocess
     if not processing.decides:
         chosen = next((step.args.get("name") for step in steps if step.op == "output"), None)
-        spec = next((s for s in proof.outputs if s.name == chosen), proof.outputs[0])
+        spec = next((s for s in proof.outputs if s.name == chosen), _scores_of(proof))
         single = math.prod(size or 1 for size in spec.shape) == 1
-        steps = (*steps, Step("threshold", {"at": 0.5}) if single else Step("argmax"))
+        first = () if chosen else (Step("output", {"name": spec.name}),)
+        steps = (*first, *steps, Step("threshold", {"at": 0.5}) if single else Step("argmax"))
     decide = compile_postprocess(steps, proof.outputs, processing.labels)
     count = len(next(iter(proof.values.values())))
-    return [decide({name: array[i] for name, array in proof.values.items()}).label or "" for i in range(count)]
+    return [decide({name: array[i] for name, array in proof.values.items()}) for i in range(count)]
+
+
+def _scores_of(proof: Proof) -> TensorSpec:
+    """The output that holds scores when none is named: the first of several real numbers (a classifier's label may come before them)."""
+    several = (s for s in proof.outputs if s.dtype.startswith("float") and math.prod(size or 1 for size in s.shape) > 1)
+    return next(several, proof.outputs[0])
 
 
 def expected(labels: Any, processing: Processing, given: list[str]) -> list[str]:

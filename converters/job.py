@@ -54,6 +54,15 @@ def vet(folder: Path, job: Mapping[str, Any]) -> Answer:
     return {}
 
 
+def check_passes(folder: Path, job: Mapping[str, Any]) -> Answer:
+    """Whether the passes keep what the network in ``job["model"]`` computes, on made-up inputs."""
+    from converters.passes.prove import prove_passes
+
+    source = load_source(Path(job["model"]))
+    assert source.graph is not None
+    return {"skipped": prove_passes(source.graph)}
+
+
 def specs(folder: Path, job: Mapping[str, Any]) -> Answer:
     """The inputs of one model."""
     return {"inputs": [as_json(spec) for spec in load_model_file(Path(job["model"]), threads=1).inputs]}
@@ -89,6 +98,7 @@ def time(folder: Path, job: Mapping[str, Any]) -> Answer:
 
 JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
     "vet": vet,
+    "check_passes": check_passes,
     "specs": specs,
     "infer": infer,
     "feeds": feeds,

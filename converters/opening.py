@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from converters.errors import InputError
+from converters.given import read_head
 from converters.load import load_source
+from converters.loaders.tflite import IDENTIFIER
 from converters.model import Source
 from converters.translate import TRANSLATORS, Asked, Tell, Translated
 from converters.workshop import Workshop
@@ -27,8 +29,7 @@ def open_source(asked: Asked, workshop: Workshop, folder: Path, tell: Tell, *, p
     """The model, vetted in a child before its native parsers run here. Raises :class:`InputError` naming it and what is wrong."""
     kind = kind_of(asked.model)
     if not kind:
-        workshop.vet(Path(asked.model), passes=passes)
-        return load_source(Path(asked.model))
+        return _vetted(Path(asked.model), workshop, passes=passes)
     translator = TRANSLATORS.get(kind)
     if translator is None:
         raise InputError(f"{asked.model}: {kind} models are not read here; export it as ONNX")
@@ -36,6 +37,19 @@ def open_source(asked: Asked, workshop: Workshop, folder: Path, tell: Tell, *, p
     work.mkdir()
     made = translator(asked, work, tell)
     return _named(made, workshop, passes=passes)
+
+
+def _vetted(path: Path, workshop: Workshop, *, passes: bool) -> Source:
+    """A TensorFlow Lite file whose network cannot be worked on is still a file that can be packed."""
+    try:
+        workshop.vet(path, passes=passes)
+    except InputError as error:
+        if not passes or read_head(path, 8)[4:] != IDENTIFIER:
+            raise
+        workshop.vet(path, passes=False)
+        why = str(error).removeprefix(f"{path}: ")
+        return replace(load_source(path), graph=None, notes=(f"packed as it is: {why}",))
+    return load_source(path)
 
 
 def kind_of(model: str) -> str:

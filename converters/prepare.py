@@ -23,7 +23,7 @@ from converters.workshop import Workshop
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """``graph`` is the network after ``passes``, ``None`` where the file can only be packed as it is; ``schemes`` in the order of the
-    boards' preference."""
+    boards' preference; ``make_tools`` allows to make a tool environment that is missing."""
 
     goal: Goal
     recipe: Recipe
@@ -33,6 +33,7 @@ class Prepared:
     graph: Graph | None
     passes: tuple[PassResult, ...]
     original: Original
+    make_tools: bool = False
 
 
 def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tell, server: JobServer | None = None) -> Prepared:
@@ -53,9 +54,11 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
         source = sized_file(source, _sizes(graph, held, recipe))
         assert source.graph is not None
         graph, passes = run_passes(source.graph)
+        if recipe.search and graph is not source.graph:
+            workshop.check_passes(source.graph)
     tell("running the original")
     original = run_original(workshop, source, graph, held, recipe)
-    return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original)
+    return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original, asked.make_tools)
 
 
 def _sizes(graph: Graph, samples: Path, recipe: Recipe) -> dict[str, tuple[int, ...]]:

@@ -23,7 +23,8 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 class Recipe:
     """The options of a build. ``max_drop`` is the share of right answers that may be lost; ``min_sqnr_db`` the quality asked of models
     that do not classify; ``calibration`` and ``evaluation`` the most samples used for each; ``shapes`` the sizes of inputs that the file
-    leaves free; ``search`` whether candidates compete; ``strict`` whether the interval of the loss counts instead of the loss seen."""
+    leaves free; ``search`` whether candidates compete; ``strict`` whether the interval of the loss counts instead of the loss seen;
+    ``temperature`` and ``label_weight`` are a distillation's (see :class:`~converters.distil.distil.Lesson`)."""
 
     name: str
     version: str
@@ -37,6 +38,9 @@ class Recipe:
     evaluation: int = 2000
     calibrator: str = "minmax"
     prune: bool = False
+    distil: bool = False
+    temperature: float = 4.0
+    label_weight: float = 0.0
     search: bool = True
     strict: bool = False
     force: bool = False
@@ -58,6 +62,10 @@ class Recipe:
             raise InputError(f"max-drop: {self.max_drop} is not a share from 0 to 1")
         if not math.isfinite(self.min_sqnr_db):
             raise InputError(f"min-sqnr: {self.min_sqnr_db} is not a number of decibels")
+        if not 0.1 <= self.temperature <= 100 or not 0 <= self.label_weight <= 1:
+            raise InputError("temperature must be 0.1 to 100, label-weight 0 to 1")
+        if self.distil and not self.prune:
+            raise InputError("distil: teaches pruned networks; give --prune too")
         if self.seed < 0:
             raise InputError(f"seed: {self.seed} is not 0 or more")
         if not self.profiles:

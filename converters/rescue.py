@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from converters.candidates import Candidate, NotMade, emit
 from converters.mixed import fewest_float
+from converters.networks import refitted
 from converters.prepare import Prepared
 from converters.sensitivity import Each, LayerNoise, quantized_layers, rank_layers
 from converters.translate import Tell
 from converters.trying import Proven
-from converters.variants import Variant, refitted
+from converters.variants import Variant
 
 INTEGER = ("int8", "int16x8")
 SHOWN_LAYERS = 40
@@ -57,7 +58,7 @@ class Rescue:
 
     def _fitted(self, base: Variant) -> Variant:
         self._tell("fitting ranges for the least error")
-        return refitted(self._ready.workshop, base, self._ready.original.split.calibrate)
+        return refitted(self._ready, base)
 
     def _saved(self, lost: Proven, base: Variant, fitted: Variant | None, ranking: tuple[LayerNoise, ...]) -> list[Proven]:
         scheme, saved, start = lost.candidate.scheme, [], base

@@ -16,6 +16,7 @@ from converters.candidates import Candidate, NotMade, as_it_is, emit
 from converters.choose import WORTH_ELSEWHERE, WORTH_HERE, Tried, choose
 from converters.gate import Limits
 from converters.memory import least_memory
+from converters.networks import distilled, plain, pruned
 from converters.prepare import Prepared
 from converters.rescue import INTEGER, Rescue
 from converters.sensitivity import LayerNoise
@@ -23,7 +24,8 @@ from converters.shortlist import shortlist
 from converters.timing import Latency
 from converters.translate import Tell
 from converters.trying import Proven, judge_all, prove
-from converters.variants import Variant, plain, pruned
+from converters.variants import Variant
+from edge_agent.errors import ModelError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -50,6 +52,7 @@ def explore(ready: Prepared, tell: Tell, *, jobs: int = 0) -> Found:
 class _Search:
     def __init__(self, ready: Prepared, tell: Tell, jobs: int) -> None:
         self._ready, self._tell, self._jobs = ready, tell, jobs
+        self._unpruned: tuple[NotMade, ...] = ()
         recipe, budget = ready.recipe, ready.goal.budget
         self._here = platform.machine() in ready.goal.arch
         latency_ms = budget.latency_ms if self._here else float("inf")
@@ -75,7 +78,7 @@ class _Search:
         chosen, why = choose(tried, worth=WORTH_HERE if self._here else WORTH_ELSEWHERE)
         if chosen is None and (unchanged := as_it_is(ready.source, ready.goal, ready.recipe)):
             tried, chosen, why = self._unchanged(tried, unchanged)
-        not_made = (*(item for item in made if isinstance(item, NotMade)), *failed)
+        not_made = (*(item for item in made if isinstance(item, NotMade)), *failed, *self._unpruned)
         return Found(variants, tried, not_made, sensitivity, latency, chosen, why)
 
     def _unchanged(self, tried: tuple[Tried, ...], scheme: str) -> tuple[tuple[Tried, ...], Tried | None, str]:
@@ -92,14 +95,18 @@ class _Search:
         ready, recipe = self._ready, self._ready.recipe
         if ready.graph is None or ready.schemes[0].endswith("as-is"):
             return ()
-        rows = ready.original.split.calibrate
         integer = any(scheme.partition("-")[2] in INTEGER for scheme in ready.schemes)
         if integer:
-            self._tell(f"calibrating on {len(rows)} samples")
-        base = plain(ready.workshop, ready.graph, rows, recipe.calibrator, integer=integer)
+            self._tell(f"calibrating on {len(ready.original.split.calibrate)} samples")
+        base = plain(ready, ready.graph, integer=integer)
         if not recipe.prune:
             return (base,)
-        return (base, *pruned(ready.workshop, ready.graph, rows, recipe.calibrator, self._tell))
+        try:
+            students = pruned(ready, base, self._tell)
+        except ModelError as error:
+            self._unpruned = (NotMade("pruned", str(error)),)
+            return (base,)
+        return (base, *students, *(distilled(ready, base, students, self._tell) if recipe.distil else ()))
 
     def _written(self, variants: tuple[Variant, ...]) -> list[Candidate | NotMade]:
         """Candidates in the board's order, the model itself before its pruned forms. Without a search the first that can be written."""

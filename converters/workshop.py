@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from edge_agent.values import TensorSpec
 
 VET_TIMEOUT_S = 120.0
 """The passes take seconds on networks of hundreds of MiB; shape inference can be made to take hours."""
+CHECK_TIMEOUT_S = 30.0
 APART = ("converters", "device_profiles", "edge_agent")
 """Packages that the child in another environment may import; that environment has none of ours."""
 
@@ -62,14 +64,23 @@ class Workshop:
     def vet(self, model: Path, *, passes: bool) -> None:
         """Raises :class:`InputError` for a model file that ONNX's own native code refuses or crashes on: it runs in our process next."""
         try:
-            self._do(self._room("vet"), {"kind": "vet", "what": str(model), "model": str(model), "passes": passes}, timeout_s=VET_TIMEOUT_S)
+            self._do(self.room("vet"), {"kind": "vet", "what": str(model), "model": str(model), "passes": passes}, timeout_s=VET_TIMEOUT_S)
         except (PassError, ModelError) as error:
             named = str(error).startswith(str(model))
             raise InputError(str(error) if named else f"{model}: {error}") from None
 
+    def check_passes(self, graph: Graph) -> None:
+        """Raises :class:`PassError` naming a pass that changes what ``graph`` computes. Made-up inputs can crash or hold up a runtime: that
+        says nothing of the passes, and real samples follow."""
+        room = self.room("passes")
+        model = room / "before.onnx"
+        model.write_bytes(to_bytes(graph))
+        with contextlib.suppress(ModelError, InputError):
+            self._do(room, {"kind": "check_passes", "what": "the passes", "model": str(model)}, timeout_s=CHECK_TIMEOUT_S)
+
     def specs(self, data: bytes, extension: str) -> tuple[TensorSpec, ...]:
         """The inputs of a model file, as its runtime sees them."""
-        room = self._room("specs")
+        room = self.room("specs")
         path = room / f"original.{extension}"
         path.write_bytes(data)
         return _specs(self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})["inputs"])
@@ -78,13 +89,13 @@ class Workshop:
         """Gathers samples that are tables, pictures or sounds into this workshop's samples file. Raises :class:`InputError`."""
         job = {"kind": "collect", "what": str(given), "from": str(given), "said": as_tree(said), "classes": list(classes)}
         try:
-            self._do(self._room("collect"), {**job, "inputs": [as_json(spec) for spec in inputs]})
+            self._do(self.room("collect"), {**job, "inputs": [as_json(spec) for spec in inputs]})
         except ModelError as error:
             raise InputError(f"{given}: {str(error).removeprefix(f'{given}: ')}") from None
 
     def calibrate(self, graph: Graph, rows: tuple[int, ...], calibrator: str = "minmax") -> Calibration:
         """Ranges of every float tensor of ``graph`` over the sample ``rows``, outliers left out, and the means that layers read."""
-        room = self._room("calibrate")
+        room = self.room("calibrate")
         model = room / "instrumented.onnx"
         model.write_bytes(instrumented(graph))
         plan = plan_for(graph)
@@ -100,14 +111,14 @@ class Workshop:
 
         Raises :class:`~edge_agent.errors.ModelError` when nothing in it can be pruned.
         """
-        room = self._room("prune")
+        room = self.room("prune")
         (room / "graph.onnx").write_bytes(to_bytes(graph))
         job = {"kind": "prune", "what": "pruning", "rows": list(rows), "shares": list(shares)}
         return read_pruned(room, self._do(room, job, timeout_s=TIMEOUT_S * max(len(shares), 1)))
 
     def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
         """Loads and runs a model file as the device will. Raises ModelError when it does not load, run or survive."""
-        room = self._room("infer")
+        room = self.room("infer")
         path = room / f"{what.replace(' ', '-')}.{extension}"
         path.write_bytes(data)
         answer = self._do(room, {"kind": "infer", "what": what, "model": str(path), "rows": list(rows)})
@@ -115,7 +126,7 @@ class Workshop:
 
     def prove_in(self, python: Path, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
         """As :meth:`prove`, in the runtime that the interpreter ``python`` of another environment has."""
-        room = self._room("apart")
+        room = self.room("apart")
         path = room / f"{what.replace(' ', '-')}.{extension}"
         path.write_bytes(data)
         tree = self._do(room, {"kind": "specs", "what": what, "model": str(path)})
@@ -136,10 +147,10 @@ class Workshop:
     def time(self, models: Sequence[Path], rows: Sequence[int], *, budget_s: float) -> list[list[float]]:
         """Microseconds of an inference, for each model and round, measured in turn on one thread."""
         job = {"kind": "time", "what": "timing", "models": [str(path) for path in models], "rows": list(rows), "budget_s": budget_s}
-        answer = self._do(self._room("time"), job)
+        answer = self._do(self.room("time"), job)
         return [[float(us) for us in rounds] for rounds in answer["rounds_us"]]
 
-    def _room(self, kind: str) -> Path:
+    def room(self, kind: str) -> Path:
         """A folder of its own for a job and what it leaves."""
         return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self._folder))
 

@@ -53,6 +53,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--target", choices=TARGETS, default="auto", help="model format (default: what fits the board best)")
     group.add_argument("--scheme", choices=SCHEMES, default="auto", help="number format (default: likewise)")
     group.add_argument("--prune", action="store_true", help="also try networks with channels taken out (needs no labels)")
+    group.add_argument(
+        "--distil", action="store_true", help="also train the pruned networks to answer as the model does (tool environment pytorch)"
+    )
+    group.add_argument("--temperature", type=float, default=4.0, metavar="T", help="softness of the teacher's scores (default 4)")
+    group.add_argument("--label-weight", type=float, default=0.0, metavar="SHARE", help="share of the labels in distilling (default 0)")
     group.add_argument("--calibrator", choices=CALIBRATORS, default="minmax", help="how ranges are found (default minmax)")
     group.add_argument("--max-drop", type=float, default=0.01, metavar="SHARE", help="accuracy that may be lost (default 0.01, one point)")
     group.add_argument("--min-sqnr", type=float, default=25.0, metavar="DB", help="for models that do not classify (default 25)")
@@ -85,6 +90,9 @@ def recipe(options: argparse.Namespace) -> Recipe:
         evaluation=options.evaluation,
         calibrator=options.calibrator,
         prune=options.prune,
+        distil=options.distil,
+        temperature=options.temperature,
+        label_weight=options.label_weight,
         search=options.search,
         strict=options.strict,
         force=options.force,

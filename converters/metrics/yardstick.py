@@ -45,11 +45,11 @@ def _regressor(original: Proof, samples: Samples, rows: Sequence[int]) -> Yardst
 
 def _autoencoder(said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick:
     labels = None if samples.labels is None else samples.labels[list(rows)]
-    before = _scores(original, samples, rows)
-    return lambda proof: compare_reconstruction(before, _scores(proof, samples, rows), said.threshold, labels)
+    before = alarm_scores(original, samples, rows)
+    return lambda proof: compare_reconstruction(before, alarm_scores(proof, samples, rows), said.threshold, labels)
 
 
-def _scores(proof: Proof, samples: Samples, rows: Sequence[int]) -> Any:
+def alarm_scores(proof: Proof, samples: Samples, rows: Sequence[int]) -> Any:
     """Of each sample, read as a stream again: what was asked is not kept beside what was answered."""
     given = _first(proof)
     asked = (next(iter(feed.values())).astype(np.float64).reshape(1, -1) for feed in samples.feeds(rows))

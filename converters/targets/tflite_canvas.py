@@ -59,7 +59,9 @@ class Canvas:
         """The fixed ONNX shape of tensor ``name``."""
         spec = self.shapes.get(name)
         if spec is None or any(size is None for size in spec.shape):
-            raise UnsupportedOp(f"tensor {name} has no fixed shape, which TensorFlow Lite needs; try --target onnx")
+            raise UnsupportedOp(
+                f"tensor {name} has no fixed shape, which TensorFlow Lite needs; fix the inputs with --shape, or try --target onnx"
+            )
         return tuple(size for size in spec.shape if size is not None)
 
     def dtype(self, name: str) -> str:
