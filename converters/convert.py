@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,50 +10,67 @@ from typing import Any
 from converters.calibrate.ranges import Calibration
 from converters.choose import Tried
 from converters.decide import decisions
+from converters.distributions import spread
 from converters.findings import Findings, quality, report_tree, tool_versions
 from converters.goal import Goal
 from converters.golden import choose_cases, make_cases, tolerance
 from converters.isolate import JobServer
 from converters.original import Original
 from converters.pack import REPORT, Written, check_output, manifest_for, model_path, write_all
-from converters.prepare import prepare
+from converters.prepare import Prepared, prepare
 from converters.recipe import Recipe, encode
 from converters.report.page import render
+from converters.report.written import reports, write_reports
 from converters.samples import Samples
-from converters.search import explore
+from converters.search import Found, explore
 from converters.translate import Asked, Tell
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import GoldenCase
-from edge_agent.update.durable import write_durable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """``written`` is ``None`` when the gate refused; ``tree`` is the report either way."""
+    """``written`` is ``None`` when the gate refused; ``tree`` is the report either way; ``reports`` are the files it
+    was asked to be written to."""
 
     written: Written | None
     reasons: tuple[str, ...]
     tree: dict[str, Any]
+    reports: tuple[Path, ...] = ()
 
 
 def convert(
-    asked: Asked, samples_path: Path, recipe: Recipe, out: Path, tell: Tell, *, jobs: int = 0, server: JobServer | None = None
+    asked: Asked,
+    samples_path: Path,
+    recipe: Recipe,
+    out: Path,
+    tell: Tell,
+    *,
+    jobs: int = 0,
+    server: JobServer | None = None,
+    report: Path | None = None,
 ) -> Outcome:
     """Makes the bundle ``out`` of the model that was ``asked`` for. ``tell`` hears what is being done; ``jobs`` proofs run at once, in
-    children of ``server``, which a caller may have started before it imported this module.
+    children of ``server``, which a caller may have started before it imported this module. The page ``report`` (and what belongs beside it)
+    is written of a refusal too.
 
     Raises :class:`~converters.errors.InputError` for anything wrong with the input, other EdgeErrors for what fails on the way. A refusal
-    of the gate is an :class:`Outcome`; nothing is written then.
+    of the gate is an :class:`Outcome`; without ``report`` nothing is written then.
     """
     check_output(out, (Path(asked.model), samples_path))
+    if report is not None:
+        check_output(report, (Path(asked.model), samples_path, out))
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
         ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
         found = explore(ready, tell, jobs=jobs)
-        findings = Findings(recipe, ready.source, ready.original.split, ready.passes, found)
+        findings = _findings(ready, found)
         if found.chosen is None:
-            return Outcome(None, _refusals(findings, ready.goal), report_tree(findings, timings=True))
-        tell("packing")
-        return _packed(findings, found.chosen, ready.goal, ready.original, out)
+            outcome = Outcome(None, _refusals(findings, ready.goal), report_tree(findings, timings=True))
+        else:
+            tell("packing")
+            outcome = _packed(findings, found.chosen, ready.goal, ready.original, out)
+        written = write_reports(outcome.tree, report) if report is not None else ()
+        return replace(outcome, reports=written)
 
 
 def tune(
@@ -66,12 +82,17 @@ def tune(
         check_output(out, (Path(asked.model), samples_path))
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
         ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
-        findings = Findings(recipe, ready.source, ready.original.split, ready.passes, explore(ready, tell, jobs=jobs))
+        findings = _findings(ready, explore(ready, tell, jobs=jobs))
     tree = report_tree(findings, timings=True)
     if out is not None:
-        write_durable(out, render(tree).encode())
-        write_durable(out.with_suffix(".json"), (json.dumps(tree, indent=2, sort_keys=True) + "\n").encode())
+        write_reports(tree, out)
     return tree
+
+
+def _findings(ready: Prepared, found: Found) -> Findings:
+    """With the spread of the answers, for which the samples must still be at hand."""
+    scores = spread(ready.original, found.chosen, ready.recipe) if found.chosen else None
+    return Findings(ready.recipe, ready.source, ready.original.split, ready.passes, found, scores=scores)
 
 
 def _packed(findings: Findings, chosen: Tried, goal: Goal, original: Original, out: Path) -> Outcome:
@@ -84,7 +105,7 @@ def _packed(findings: Findings, chosen: Tried, goal: Goal, original: Original, o
     facts = (quality(findings), encode(recipe, tools=tool_versions(), samples_sha256=original.samples.sha256()))
     manifest = manifest_for(recipe, goal, findings.source, chosen, cases, files, facts)
     tree = report_tree(findings, timings=True)
-    written = write_all(out, manifest, files, render(tree), json.dumps(tree, indent=2, sort_keys=True) + "\n")
+    written = write_all(out, manifest, files, reports(tree))
     return Outcome(written, (), {**tree, "bundle": {"path": str(out), "bytes": written.bundle_bytes, "sha256": written.sha256}})
 
 

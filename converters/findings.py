@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -13,16 +14,20 @@ import numpy as np
 
 from converters.calibrate.ranges import Calibration
 from converters.choose import Tried, pareto
+from converters.distributions import Spread
 from converters.evaluate import CONFIDENCE, Evaluation
+from converters.goal import goal_for
 from converters.model import Source
 from converters.passes.run import PassResult
-from converters.recipe import Recipe
+from converters.recipe import Recipe, encode
 from converters.samples import Split
 from converters.search import Found
 from edge_agent import __version__
 
 TOOLS = ("numpy", "onnx", "onnxruntime", "ai-edge-litert", "flatbuffers")
 MAX_LISTED = 50
+MAX_CONFUSIONS = 12
+MAX_LAYERS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +40,7 @@ class Findings:
     passes: tuple[PassResult, ...]
     found: Found
     golden_cases: int = 0
+    scores: Spread | None = None
 
     @property
     def calibration(self) -> Calibration | None:
@@ -101,7 +107,10 @@ def report_tree(findings: Findings, *, timings: bool) -> dict[str, Any]:
         "passes": [asdict(item) for item in findings.passes],
         "ranges": {name: list(extent) for name, extent in findings.calibration.ranges.items()} if findings.calibration else {},
         "sensitivity": [asdict(noise) for noise in findings.found.sensitivity],
+        "variants": _variants(findings.found),
+        "scores": asdict(findings.scores) if findings.scores else None,
         "golden_cases": findings.golden_cases,
+        "recipe": encode(findings.recipe, tools={}, samples_sha256="")["options"],
         "tools": tool_versions(),
     }
     if timings:
@@ -109,7 +118,13 @@ def report_tree(findings: Findings, *, timings: bool) -> dict[str, Any]:
         tree["why"] = findings.found.why
         tree["pareto"] = [item.candidate.label for item in pareto(findings.found.tried)]
         tree["source"]["latency_us"] = None if latency is None else asdict(latency)
-        tree["measured_on"] = {"machine": platform.machine(), "system": platform.system(), "threads": 1}
+        of_the_boards_kind = platform.machine() in goal_for(findings.recipe.profiles).arch
+        tree["measured_on"] = {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "threads": 1,
+            "of_the_boards_kind": of_the_boards_kind,
+        }
     return tree
 
 
@@ -126,6 +141,7 @@ def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
         "proven_in": [f"{library} {version}" for library, version in item.proven],
         **_evaluation(item.evaluation),
         "disagreements": [asdict(d) for d in item.evaluation.disagreements[:MAX_LISTED]],
+        "confusions": _confusions(item.evaluation),
         "notes": list(item.judgement.notes),
     }
     if timings:
@@ -135,6 +151,24 @@ def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
         tree["latency_us"] = None if item.latency is None else asdict(item.latency)
         tree["latency_ratio"] = None if item.speed is None else asdict(item.speed)
     return tree
+
+
+def _confusions(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Which class became which, the commonest first; with labels also how often that was a right answer lost, or won."""
+    differing = evaluation.disagreements
+    pairs = Counter((d.original, d.candidate) for d in differing)
+    lost = Counter((d.original, d.candidate) for d in differing if d.truth and d.truth == d.original)
+    won = Counter((d.original, d.candidate) for d in differing if d.truth and d.truth == d.candidate)
+    ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_CONFUSIONS]
+    return [{"original": key[0], "candidate": key[1], "count": count, "lost": lost[key], "won": won[key]} for key, count in ordered]
+
+
+def _variants(found: Found) -> list[dict[str, Any]]:
+    """The networks that candidates were written from: their work, and the channels of each pruned layer."""
+    return [
+        {"name": variant.name, "macs": variant.macs, "layers": [asdict(layer) for layer in variant.layers[:MAX_LAYERS]]}
+        for variant in found.variants
+    ]
 
 
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:

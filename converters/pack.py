@@ -15,6 +15,7 @@ from converters.errors import InputError
 from converters.goal import Goal
 from converters.model import Source
 from converters.recipe import Recipe
+from converters.report.written import Reports
 from converters.targets.versions import stricter
 from edge_agent.bundle.archive import EXTENSION, write_bundle
 from edge_agent.bundle.manifest import FileEntry, GoldenCase, Manifest, Requirements, RuntimeRequirement
@@ -33,6 +34,7 @@ class Written:
     sha256: str
     html: Path
     json: Path
+    png: Path | None = None
 
 
 def manifest_for(
@@ -71,10 +73,11 @@ def model_path(runtime: str) -> str:
     return f"model.{runtime}"
 
 
-def write_all(out: Path, manifest: Manifest, files: Mapping[str, bytes], html: str, data: str) -> Written:
+def write_all(out: Path, manifest: Manifest, files: Mapping[str, bytes], made: Reports) -> Written:
     """Reports first, the bundle last: where the bundle is, everything is. What this run had written goes again when a later write fails."""
     stem = out.name.removesuffix(EXTENSION)
-    beside = {out.with_name(f"{stem}.report.html"): html.encode(), out.with_name(f"{stem}.report.json"): data.encode()}
+    html, json, png = (out.with_name(f"{stem}.{ending}") for ending in ("report.html", "report.json", "front.png"))
+    beside = made.files(html, json, png)
     fresh = [path for path in beside if not path.exists()]
     try:
         for path, content in beside.items():
@@ -84,7 +87,7 @@ def write_all(out: Path, manifest: Manifest, files: Mapping[str, bytes], html: s
         for path in fresh:
             path.unlink(missing_ok=True)
         raise
-    return Written(out, out.stat().st_size, digest, *beside)
+    return Written(out, out.stat().st_size, digest, html, json, png if png in beside else None)
 
 
 def check_output(out: Path, inputs: tuple[Path, ...]) -> None:

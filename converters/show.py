@@ -28,6 +28,7 @@ def built(outcome: Outcome) -> str:
         *(f"  {'forced':12}{text}" for text in item["overridden"]),
         f"  {'bundle':12}{written.bundle} ({_kb(written.bundle_bytes)}, sha256 {written.sha256[:16]}…)",
         f"  {'report':12}{written.html}",
+        *([f"  {'front':12}{written.png}"] if written.png else []),
     ]
     return "\n".join(lines)
 
@@ -67,7 +68,8 @@ def _row(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 def refused(outcome: Outcome) -> str:
     """Every reason of a refusal."""
-    return "\n".join(["refused, nothing was written:", *(f"  {reason}" for reason in outcome.reasons)])
+    what = f"refused, the report is in {outcome.reports[0]}:" if outcome.reports else "refused, nothing was written:"
+    return "\n".join([what, *(f"  {reason}" for reason in outcome.reasons)])
 
 
 def _quality(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:

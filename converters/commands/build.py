@@ -25,6 +25,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group.add_argument("--name", required=True, help="name of the model on the devices")
     group.add_argument("--version", required=True, help="version of the model")
     group.add_argument("-o", "--output", type=Path, required=True, metavar="F.edgemodel")
+    group.add_argument("--report", type=Path, metavar="F.html", help="write the report here too, also when the gate refuses")
     group.add_argument(
         "--no-search", dest="search", action="store_false", help="one straight conversion: the board's first scheme, judged, but not timed"
     )
@@ -40,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
         from converters.show import built, refused
 
         source, told = asked(options), teller(options)
-        outcome = convert(source, options.samples, recipe(options), options.output, told, jobs=options.jobs, server=server)
+        outcome = convert(
+            source, options.samples, recipe(options), options.output, told, jobs=options.jobs, server=server, report=options.report
+        )
     if options.json:
         print(json.dumps({**outcome.tree, "refused": list(outcome.reasons)}, indent=2, sort_keys=True))
     elif outcome.written:

@@ -20,7 +20,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_source(parser)
     add_samples(parser)
     add_search(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="F.html", help="also write the report, as a page and as JSON beside it")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="F.html", help="also write the report: a page, JSON and a picture of the front"
+    )
     add_telling(parser)
     parser.set_defaults(command=run, name="tuned", version="0", search=True)
 
@@ -35,4 +37,6 @@ def run(options: argparse.Namespace) -> int:
         source, told = asked(options), teller(options)
         tree = tune(source, options.samples, recipe(options), options.output, told, jobs=options.jobs, server=server)
     print(json.dumps(tree, indent=2, sort_keys=True) if options.json else candidates(tree))
+    if options.output is not None and not options.json:
+        print(f"report in {options.output}, as JSON and as a picture beside it")
     return EXIT_OK if tree["chosen"] else EXIT_REFUSED

@@ -42,10 +42,10 @@ def ranges(tree: Mapping[str, Any]) -> str:
 def _rejected(rejected: Sequence[Mapping[str, Any]]) -> str:
     most = max(item["ratio"] for item in rejected) or 1.0
     rows = [
-        [str(item["row"]), item["tensor"], f"{item['ratio']:.1f}×", bar(item["ratio"] / most, "refused")]
+        [str(item["row"]), item["tensor"], f"{item['ratio']:.1f} times", bar(item["ratio"] / most, "refused")]
         for item in sorted(rejected, key=lambda item: (-item["ratio"], item["row"]))
     ]
-    return table(["row", "widest in tensor", "of the median", "" * 1], rows, caption="Samples left out of the calibration")
+    return table(["row", "widest in tensor", "of the median", ""], rows, caption="Samples left out of the calibration")
 
 
 def _span(low: float, high: float) -> Raw:

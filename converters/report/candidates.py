@@ -39,13 +39,13 @@ def candidates(tree: Mapping[str, Any]) -> str:
     """The table; its numbers are those of the charts."""
     timed = "why" in tree
     head = ["#", "candidate", "size", "answers lost", "95 % interval", "signal to noise"]
-    head += (["latency here", "times as fast"] if timed else []) + ["proven in", "verdict"]
+    head += (["latency here", "times as fast", "front"] if timed else []) + ["proven in", "verdict"]
     rows = [_row(tree, number, item, timed=timed) for number, item in enumerate(tree["candidates"], 1)]
     kinds = [kind(tree, item) for item in tree["candidates"]]
     if not rows:
         return card("Candidates", soft("No candidate could be made."), wide=True)
     note = "Answers lost are in points of the measure, negative where the candidate is the better one."
-    note += " On the front: no other is better in size, latency and answers at once." if timed else ""
+    note += " On the front: no other that was timed is better in size, latency and answers at once." if timed else ""
     below = [_said(item) for item in tree["candidates"]]
     made = table(head, rows, caption="All candidates", kind="all stack", kinds=kinds, below=below)
     return card("Candidates", made, soft(note), wide=True)
@@ -67,8 +67,8 @@ def _row(tree: Mapping[str, Any], number: int, item: Mapping[str, Any], *, timed
         "–" if item["drop"] is None else f"{100 * item['drop']:.2f}",
         _whole(interval),
         _whole(db(item["sqnr_db"])),
-        *(_latency(item) if timed else ()),
-        ", ".join(item["proven_in"]) or f"{item['runtime']} {item['runtime_version']}",
+        *((*_latency(item), "yes" if on_front(tree, item) else "–") if timed else ()),
+        _runtimes(item),
         _verdict(tree, item),
     ]
 
@@ -84,16 +84,17 @@ def _latency(item: Mapping[str, Any]) -> list[Cell]:
 
 
 def _verdict(tree: Mapping[str, Any], item: Mapping[str, Any]) -> Cell:
-    """What became of it, in a word or two."""
-    if item is chosen(tree):
-        words = ["chosen"]
-    elif "passed" in item:
-        words = ["passed" if item["passed"] else "refused"]
-    else:
-        words = ["not chosen"]
-    if on_front(tree, item):
-        words.append("on the front")
-    return Raw(f'<span class="verd">{escape(", ".join(words))}</span>')
+    """What became of it."""
+    word = "chosen" if item is chosen(tree) else "not chosen"
+    if word != "chosen" and "passed" in item:
+        word = "passed" if item["passed"] else "refused"
+    return Raw(f'<span class="verd nowrap">{word}</span>')
+
+
+def _runtimes(item: Mapping[str, Any]) -> Raw:
+    """One a line."""
+    names = item["proven_in"] or [f"{item['runtime']} {item['runtime_version']}"]
+    return Raw("<span>" + "<br>".join(f'<span class="nowrap">{escape(name)}</span>' for name in names) + "</span>")
 
 
 def _said(item: Mapping[str, Any]) -> list[str]:

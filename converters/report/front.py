@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from converters.report.drawing import Drawing, Line, Mark, Shape, Spot, Text
@@ -146,6 +147,7 @@ class _Sheet:
         room = (_LEFT + 2, 2.0, self._width - 2, self._height - _BOTTOM - 2)
         limits = [shape for shape in self._limit() if isinstance(shape, Text)]
         taken = [(shape.x - 76, shape.y - 11, shape.x, shape.y + 3) for shape in limits]
+        taken += [_around(a, b) for line in self._front() if isinstance(line, Line) for a, b in pairwise(line.spots)]
         places = place(spots, [_DIGIT * len(text) for text in texts], room, taken)
         shapes: list[Shape] = []
         for text, spot, (x, y) in zip(texts, spots, places, strict=True):
@@ -176,6 +178,11 @@ def _quality_axis(points: Sequence[_Point], found: Measure) -> Axis:
     reach = max(3 * (top - min(*good, allowed, top)), 1e-3)
     kept = [value for value in values if value >= top - reach]
     return axis([*kept, allowed] if found.allowed is not None else kept)
+
+
+def _around(a: Spot, b: Spot) -> tuple[float, float, float, float]:
+    """The box of a line along an axis."""
+    return min(a[0], b[0]) - 1.5, min(a[1], b[1]) - 1.5, max(a[0], b[0]) + 1.5, max(a[1], b[1]) + 1.5
 
 
 def _toward(start: Spot, end: Spot, part: float) -> Spot:

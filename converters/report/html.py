@@ -46,8 +46,8 @@ def table(
     kinds: Sequence[str] = (),
     below: Sequence[Sequence[str]] = (),
 ) -> str:
-    """``caption`` is for those who cannot see; ``kinds`` are the rows' classes, ``kind`` the table's; ``below`` are lines under each row. On
-    narrow screens a table of kind ``stack`` has one block a row, its cells named by their column."""
+    """``caption`` is for those who cannot see; ``kinds`` are the rows' classes, ``kind`` the table's; ``below`` are lines under each row.
+    On narrow screens a table of kind ``stack`` has one block a row, its cells named by their column."""
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
         _row(head, cells, kinds[at] if kinds else "", tuple(dict.fromkeys(below[at])) if below else ()) for at, cells in enumerate(rows)

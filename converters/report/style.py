@@ -27,10 +27,12 @@ vertical-align:3px;margin-left:8px}.badge.no{background:var(--red)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 th,td{text-align:right;padding:5px 8px;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--soft);font-weight:500;white-space:nowrap}th:first-child,td:first-child,.words td,.words th,.all td:nth-child(2),.all th:nth-child(2){text-align:left}
-td{overflow-wrap:anywhere}tr.chosen{background:var(--tint)}tr.chosen td:nth-child(2){font-weight:650}
+th{color:var(--soft);font-weight:500;white-space:nowrap}th:first-child,td:first-child,.words td,.words th,
+.all td:nth-child(2),.all th:nth-child(2){text-align:left}
+td{overflow-wrap:anywhere}tr.chosen{background:var(--tint)}tr.chosen:not(.why) td:nth-child(2){font-weight:650}
 .all td:first-child{white-space:nowrap}.all tr.said>td{border-bottom:0;padding-bottom:1px}
-.all tr.why td{padding-top:0;text-align:left}.all tr.why{color:var(--soft)}tr.refused .verd{color:var(--red)}tr.passed .verd,tr.untimed .verd{color:var(--blue)}
+.all tr.why td{padding-top:0;text-align:left}.all tr.why{color:var(--soft)}
+tr.refused .verd{color:var(--red)}tr.passed .verd,tr.untimed .verd{color:var(--blue)}
 tr.chosen .verd{color:var(--green)}.verd{font-weight:600}
 .nowrap{white-space:nowrap}.barcol{width:38%;min-width:90px}
 .bar{display:block;position:relative;height:11px;min-width:80px;margin-top:4px;background:var(--line);border-radius:3px}
@@ -39,7 +41,8 @@ i.passed{background:var(--blue)}i.refused{background:var(--red)}i.chosen{backgro
 dl{display:grid;grid-template-columns:minmax(110px,auto) 1fr;gap:4px 14px;margin:6px 0;font-size:14px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--text);font:11.5px system-ui,sans-serif}
-svg .tick,svg text.axis,svg .note{fill:var(--soft);font-size:11px}svg .number{font-weight:600;font-size:11px}
+svg .tick,svg text.axis,svg .note{fill:var(--soft);font-size:11px}svg .number{font-weight:600;font-size:11px;
+paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
 svg polyline{fill:none;stroke:var(--line)}svg polyline.axis{stroke:var(--grey)}
 svg polyline.front{stroke:var(--green);stroke-width:2}svg polyline.family{stroke:var(--grey);stroke-dasharray:2 3}
 svg polyline.limit{stroke:var(--red);stroke-dasharray:6 4}svg text.limit{fill:var(--red);font-size:11px}

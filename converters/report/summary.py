@@ -15,9 +15,9 @@ def head(tree: Mapping[str, Any]) -> str:
     label, source = tree["chosen"], tree["source"]
     badge = f'<span class="badge">{escape(label)}</span>' if label else '<span class="badge no">refused</span>'
     return (
-        f"<header><h1>{escape(tree['name'])} {escape(tree['version'])} {badge}</h1><p class='soft'>For {escape(', '.join(tree['profiles']))}, "
-        f"from {escape(source['file'])} (sha256 <code>{escape(source['sha256'][:16])}…</code>), judged on {tree['evaluation_samples']} "
-        "samples.</p></header>"
+        f"<header><h1>{escape(tree['name'])} {escape(tree['version'])} {badge}</h1><p class='soft'>"
+        f"For {escape(', '.join(tree['profiles']))}, from {escape(source['file'])} (sha256 <code>{escape(source['sha256'][:16])}…</code>), "
+        f"judged on {tree['evaluation_samples']} samples.</p></header>"
     )
 
 
@@ -28,11 +28,7 @@ def verdict(tree: Mapping[str, Any]) -> str:
         return _refused(tree)
     others = len(tree["candidates"]) - 1
     passed = sum(bool(other.get("passed")) for other in tree["candidates"])
-    why = (
-        f"{tree['why']}."
-        if "why" in tree
-        else "Which of the candidates to take was decided with a stopwatch: see the report beside the bundle."
-    )
+    why = f"{tree['why']}." if "why" in tree else "Why, and how fast each candidate was, is in the report beside the bundle."
     among = f" {passed} of {others + 1} candidates passed the gate." if "why" in tree and others else ""
     forced = listed([f"set aside by --force: {text}" for text in item.get("overridden", ())])
     notes = listed(item["notes"])
