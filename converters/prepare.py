@@ -16,6 +16,7 @@ from converters.original import Original, run_original
 from converters.passes.fix_shapes import shapes_from_samples, sized_file
 from converters.passes.run import PassResult, run_passes
 from converters.recipe import Recipe
+from converters.samples import array_for_each
 from converters.translate import Asked, Tell
 from converters.workshop import Workshop
 
@@ -63,5 +64,8 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
 
 def _sizes(graph: Graph, samples: Path, recipe: Recipe) -> dict[str, tuple[int, ...]]:
     """Free sizes of the inputs as the user says, or else as the samples are."""
-    rows = {name: head.shape[1:] for name, head in NpzFile(samples).heads.items()}
+    heads = NpzFile(samples).heads
+    rows = {name: head.shape[1:] for name, head in heads.items()}
+    for name, array in array_for_each(tuple(heads), tuple(spec.name for spec in graph.inputs)).items():
+        rows[name] = rows[array]
     return {**shapes_from_samples(graph, rows), **dict(recipe.shapes)}

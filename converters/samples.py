@@ -1,6 +1,6 @@
 """Real samples, as the sensor gives them, for calibration, evaluation and the golden cases.
 
-A samples file is an .npz with one array named as each model input (for a model with one input, also ``window``), one row a sample;
+A samples file is an .npz with one array named as each model input, one row a sample (of any name, or ``window``, for one input);
 optionally ``labels`` (whole numbers, one a row), ``targets`` (what a regressor should give, a row each) and ``calibrate`` (numbers of the
 rows meant for calibration; all others are for evaluation). Rows are what a window of the device's pipeline holds and go through the same
 preprocessing.
@@ -24,6 +24,7 @@ from edge_agent.pipeline.preprocess import compile_preprocess
 from edge_agent.values import TensorSpec
 
 WINDOW = "window"
+RESERVED = ("labels", "targets", "calibrate")
 _LARGEST = 1 << 53  # beyond it float64 has no whole numbers of its own
 MIN_SPLIT = 16
 """With fewer samples than this, calibration and evaluation share them all."""
@@ -93,19 +94,20 @@ class Samples:
     def _plan(self, steps: tuple[Step, ...]) -> list[tuple[str, Callable[[Any], dict[str, Any]]]]:
         """Which array feeds which inputs: one array for each input, or ``window`` for all of them."""
         held = self._npz.heads
-        missing = [spec.name for spec in self._inputs if spec.name not in held]
+        named = array_for_each(tuple(held), tuple(spec.name for spec in self._inputs))
+        missing = [spec.name for spec in self._inputs if spec.name not in named]
         if not missing:
             for spec in self._inputs:
-                self._check_shape(spec)
-            return [(spec.name, compile_preprocess(_steps_for(spec.name, steps), (spec,))) for spec in self._inputs]
+                self._check_shape(spec, named[spec.name])
+            return [(named[spec.name], compile_preprocess(_steps_for(spec.name, steps), (spec,))) for spec in self._inputs]
         if WINDOW in held:
             return [(WINDOW, compile_preprocess(steps, self._inputs))]
         have = ", ".join(f"{name} {head.shape}" for name, head in held.items()) or "nothing"
         raise InputError(f"{self.path}: has no array named {missing[0]!r}, which is an input of the model; it holds {have}")
 
-    def _check_shape(self, spec: TensorSpec) -> None:
+    def _check_shape(self, spec: TensorSpec, array: str) -> None:
         """Rows of rank 3 and more without declared steps must have the model's own shape: a mere count would let axes be mixed up."""
-        row = self._npz.heads[spec.name].shape[1:]
+        row = self._npz.heads[array].shape[1:]
         if self._declared or len(row) < 3:
             return
         fits = any(
@@ -113,7 +115,7 @@ class Samples:
             for want in (spec.shape, spec.shape[1:])
         )
         if not fits:
-            raise InputError(f"{self.path}: array {spec.name} has rows of shape {row}, the model takes {spec.shape}")
+            raise InputError(f"{self.path}: array {array} has rows of shape {row}, the model takes {spec.shape}")
 
     def _count(self) -> int:
         counts = {array: self._npz.heads[array].shape[:1] for array, _ in self._feeders}
@@ -139,6 +141,14 @@ class Samples:
         if array.ndim != 1 or not np.array_equal(array, np.rint(array)) or (array.size and np.abs(array).max() > _LARGEST):
             raise InputError(f"{self.path}: array {name}: must be a list of whole numbers")
         return array.astype(np.int64)
+
+
+def array_for_each(held: tuple[str, ...], inputs: tuple[str, ...]) -> dict[str, str]:
+    """Which array feeds each input: the one of its name; a model with one input also takes the only array there is beside the reserved
+    ones. Inputs without an array are left out."""
+    named = {name: name for name in inputs if name in held}
+    spare = [name for name in held if name not in RESERVED]
+    return {inputs[0]: spare[0]} if not named and len(inputs) == len(spare) == 1 and WINDOW not in held else named
 
 
 def _steps_for(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:

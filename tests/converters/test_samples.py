@@ -81,6 +81,11 @@ def test_the_file_may_say_which_rows_calibrate(tmp_path: Path) -> None:
     assert split.evaluate == tuple(i for i in range(20) if i not in (1, 3))
 
 
+def test_a_single_array_feeds_a_single_input_whatever_its_name(tmp_path: Path) -> None:
+    samples = Samples(write(tmp_path, pixels=np.arange(80.0).reshape(5, 16), labels=np.zeros(5)), IMAGE, ())
+    assert next(samples.feeds([2]))["image"].ravel()[0] == 32
+
+
 def test_few_samples_serve_both_and_say_so(tmp_path: Path) -> None:
     split = Samples(write(tmp_path, image=np.zeros((6, 16))), IMAGE, ()).split(calibration=200, evaluation=1000, seed=0)
     assert split.shared
@@ -90,7 +95,7 @@ def test_few_samples_serve_both_and_say_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "what"),
     [
-        ({"img": np.zeros((5, 16))}, r"has no array named 'image'.*it holds img \(5, 16\)"),
+        ({"img": np.zeros((5, 16)), "other": np.zeros((5, 1))}, r"has no array named 'image'.*it holds img \(5, 16\), other \(5, 1\)"),
         ({"image": np.zeros((0, 16))}, "holds no samples"),
         ({"image": np.zeros((5, 16)), "labels": np.zeros(4)}, "image 5 rows, labels 4 rows"),
         ({"image": np.zeros((5, 16)), "labels": np.full(5, 0.5)}, "array labels: must be a list of whole numbers"),
