@@ -7,7 +7,7 @@ EXTRAS := onnx,tflite,serial,convert,fleet,broker,demo
 PYTEST_ARGS ?=
 FUZZ_ARGS ?= --cases 100000
 
-.PHONY: demo test test-systemd test-arm lint fuzz bench clean help
+.PHONY: demo test test-systemd test-arm lint fuzz bench bench-convert clean help
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -35,6 +35,9 @@ fuzz: $(VENV)/.test    ## damaged and lying files of every kind that is read; FU
 
 bench: $(VENV)/.test    ## every figure, on this machine
 	$(BIN)/python -m benchmarks
+
+bench-convert: $(VENV)/.test    ## the converter's figures beside its peers, each in an environment of its own (pip, once)
+	$(BIN)/python -m benchmarks convert
 
 clean:           ## forget everything that was made here
 	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .machine-*

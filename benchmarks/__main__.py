@@ -1,4 +1,7 @@
-"""Every figure, on this machine: ``make bench`` or ``python -m benchmarks [NAME ...] [--json FILE]``."""
+"""Every figure, on this machine: ``make bench`` or ``python -m benchmarks [NAME ...] [--json FILE]``.
+
+The name ``convert`` stands for all of the converter's (``make bench-convert``; ``docs/benchmarks-converting.md`` says what each means).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import deploy, footprint, handover, hop, install_size, quantizers, swap
-from benchmarks.convert import cold, fidelity, imbalance, memory, outliers, pruning, resolves
+from benchmarks.convert import (
+    choice,
+    cold,
+    corpus,
+    fidelity,
+    gate,
+    imbalance,
+    memory,
+    never_worse,
+    outliers,
+    peers,
+    pruning,
+    resolves,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +54,32 @@ FIGURES: Mapping[str, Figure] = {
     "memory": Figure("Memory of a build with 100 and 10,000 samples", memory.measure, memory.lines),
     "cold": Figure("A build from nothing: ResNet-8 to int8 TensorFlow Lite with 100 samples", cold.measure, cold.lines),
     "pruning": Figure("Pruning and int8 from the file, without labels", pruning.measure, pruning.lines),
+    "corpus": Figure("Every model into every format: loads, runs, agrees, and the same twice", corpus.measure, corpus.lines),
+    "never-worse": Figure(
+        "Larger or slower than the source, let out unsaid, beside ONNX Runtime's tools", never_worse.measure, never_worse.lines
+    ),
+    "gate": Figure("Judgements of the gate against what is really lost", gate.measure, gate.lines),
+    "choice": Figure("What the search chose against the quickest of all", choice.measure, choice.lines),
+    "peers": Figure("Float ONNX to int8, beside the peers in their newest versions", peers.measure, peers.lines),
     "install-size": Figure("Size of what each extra installs", install_size.install_size, install_size.lines),
     "resolves": Figure("Every extra with the newest and the oldest versions allowed", resolves.measure, resolves.lines),
+}
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "convert": (
+        "install-size",
+        "cold",
+        "fidelity",
+        "outliers",
+        "memory",
+        "imbalance",
+        "pruning",
+        "corpus",
+        "never-worse",
+        "gate",
+        "choice",
+        "peers",
+    )
 }
 
 
@@ -53,23 +93,24 @@ def machine() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures: {', '.join(FIGURES)} (default all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures: {', '.join((*FIGURES, *GROUPS))} (default all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write them as JSON")
     args = parser.parse_args()
-    unknown = [name for name in args.names if name not in FIGURES]
+    names = [member for name in args.names for member in GROUPS.get(name, (name,))]
+    unknown = [name for name in names if name not in FIGURES]
     if unknown:
-        parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join(FIGURES)}")
+        parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join((*FIGURES, *GROUPS))}")
     print(f"machine: {machine()}\nload: {os.getloadavg()[0]:.1f}\n", flush=True)
     results: dict[str, object] = {"machine": machine()}
-    for name in args.names or FIGURES:
+    for name in names or FIGURES:
         figure = FIGURES[name]
-        began = time.monotonic()
+        began, load = time.monotonic(), os.getloadavg()[0]
         results[name] = result = figure.measure()
         print(f"{name}: {figure.title}")
         print("\n".join(figure.lines(result)))
-        print(f"  (taken in {time.monotonic() - began:.0f} s)\n", flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+        print(f"  (taken in {time.monotonic() - began:.0f} s; load before: {load:.1f})\n", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0
 
 

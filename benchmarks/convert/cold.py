@@ -37,7 +37,7 @@ def measure() -> dict[str, object]:
         command = _command(folder)
         _timed(command)  # reading files from the disk is for the first build of a day
         taken = [_timed(command) for _ in range(RUNS)]
-        peaks = [_watched(command) for _ in range(MEMORY_RUNS)]
+        peaks = [memory_of(command) for _ in range(MEMORY_RUNS)]
     return {
         "wall_s": statistics.median(wall for wall, _ in taken),
         "wall_range_s": [min(wall for wall, _ in taken), max(wall for wall, _ in taken)],
@@ -75,7 +75,7 @@ def _timed(command: list[str]) -> tuple[float, float]:
     return wall, after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def _watched(command: list[str]) -> tuple[float, float]:
+def memory_of(command: list[str]) -> tuple[float, float]:
     """MiB of the largest process, and the most that all of them took together."""
     largest, together = 0, 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

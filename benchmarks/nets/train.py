@@ -92,9 +92,7 @@ def train(name: str) -> None:
     net.eval()
     with torch.no_grad():
         right = (net(test).argmax(1) == truth).float().mean()
-    torch.onnx.export(
-        net, (x[:1],), str(model(name)), input_names=["image"], output_names=["logits"], opset_version=OPSET, dynamo=False
-    )
+    torch.onnx.export(net, (x[:1],), str(model(name)), input_names=["image"], output_names=["logits"], opset_version=OPSET, dynamo=False)
     print(f"{name}: {sum(p.numel() for p in net.parameters())} parameters, {100 * right:.2f} % of {len(test)} test images", flush=True)
 
 
