@@ -23,11 +23,22 @@ CUT = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.4)
 
 
 def artefacts(graph: Graph, ranges: Mapping[str, Range], seed: int) -> Iterator[tuple[str, bytes]]:
-    """Name and ONNX file of each."""
+    """Name and ONNX file of each, none twice (a small share of few channels is none of them)."""
+    seen: set[bytes] = set()
+    for name, data in _all(graph, ranges, seed):
+        if data not in seen:
+            seen.add(data)
+            yield name, data
+
+
+def _all(graph: Graph, ranges: Mapping[str, Range], seed: int) -> Iterator[tuple[str, bytes]]:
     draw = np.random.default_rng(seed)
     names = _weights(graph)
-    for level in NOISE * DRAWS:
-        yield f"noise {level:.2f}", _with(graph, {name: _noisy(graph.constants[name], level, draw) for name in names})
+    for at, level in enumerate(NOISE * DRAWS):
+        yield (
+            f"noise {level:.3f}, draw {at // len(NOISE)}",
+            _with(graph, {name: _noisy(graph.constants[name], level, draw) for name in names}),
+        )
     for bits in BITS:
         for way, kept in (("", 0), (" by channel", 1)):
             yield f"{bits} bits{way}", _with(graph, {name: _rounded(graph.constants[name], bits, kept) for name in names})
