@@ -36,7 +36,7 @@ BOARDS = {"onnx": "generic-x86-64", "tflite": "generic-x86-64", "tflite old": "g
 """The last one names the old runtime; it takes the place of the second where that runtime is at hand."""
 RIGHT_DB, RIGHT_SHARE = 20.0, 0.97
 """A file is wrong when it reaches neither: signal to noise, nor the share of samples with the same strongest output."""
-ROWS = 96
+ROWS = 64
 JOBS = 2
 
 
@@ -80,7 +80,7 @@ def tried(one: Subject, target: str, scheme: str, server: JobServer, old: Path |
     each runtime (empty: fine), ``again`` (same bytes) and ``kept`` (the source's hash)."""
     before = sha256_file(one.case.model)
     board = BOARDS["tflite old" if target == "tflite" and old else target]
-    recipe = Recipe("m", "1", (board,), target, scheme, calibration=64, evaluation=128, search=False, force=True)
+    recipe = Recipe("m", "1", (board,), target, scheme, calibration=64, evaluation=ROWS, search=False, force=True)
     with tempfile.TemporaryDirectory(prefix="edge-corpus-") as name:
         out = Path(name) / "m.edgemodel"
         status, reason = _converted(one.case, recipe, out, server)

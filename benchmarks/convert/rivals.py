@@ -18,9 +18,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 def made(way: str, model: Path, samples: Path, out: Path, rows: int) -> str:
     """Writes ``out``; empty, or the error it ended with. Calibrates on the first ``rows`` of ``samples``."""
+    import onnxruntime
+
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             logging.getLogger().setLevel(logging.ERROR)
+            onnxruntime.set_default_logger_severity(4)
             WAYS[way](model, samples, out, rows)
     except Exception as error:  # whatever they raise is an answer
         return f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
