@@ -19,7 +19,6 @@ from converters.gather.said import from_tree
 from converters.inference import Answer, answered, as_json, infer_all, spec_of
 from converters.load import load_source
 from converters.passes.run import run_passes
-from converters.prune.job import prune
 from converters.samples import Samples
 from converters.timing import measure
 from edge_agent.bundle.manifest import Step
@@ -94,6 +93,13 @@ def time(folder: Path, job: Mapping[str, Any]) -> Answer:
         feeds = list(_samples(job, runtime.inputs).feeds(job["rows"]))
         runs.append((runtime.run, feeds))
     return {"rounds_us": measure(runs, SystemClock(), budget_s=job["budget_s"])}
+
+
+def prune(folder: Path, job: Mapping[str, Any]) -> Answer:
+    """Narrower networks, see :mod:`converters.prune.job`; imported only where it is asked for."""
+    from converters.prune.job import prune as narrow
+
+    return narrow(folder, job)
 
 
 JOBS: Mapping[str, Callable[[Path, Mapping[str, Any]], Answer]] = {
