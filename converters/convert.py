@@ -83,7 +83,7 @@ def tune(
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
         ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
         findings = _findings(ready, explore(ready, tell, jobs=jobs))
-    tree = report_tree(findings, timings=True)
+    tree = {**report_tree(findings, timings=True), "search_only": True}
     if out is not None:
         write_reports(tree, out)
     return tree

@@ -18,13 +18,14 @@ from converters.gate import Limits
 from converters.memory import least_memory
 from converters.networks import distilled, plain, pruned
 from converters.prepare import Prepared
-from converters.rescue import INTEGER, Rescue
+from converters.rescue import Rescue
 from converters.sensitivity import LayerNoise
 from converters.shortlist import shortlist
 from converters.timing import Latency
 from converters.translate import Tell
 from converters.trying import Proven, judge_all, prove
 from converters.variants import Variant
+from converters.words import INTEGER
 from edge_agent.errors import ModelError
 
 _T = TypeVar("_T")
@@ -89,7 +90,9 @@ class _Search:
         if isinstance(proven, NotMade):
             return tried, None, "no candidate passed"
         tried = (*tried, *judge_all(self._ready, [proven], (), self._limits)[0])
-        return tried, choose(tried)[0], "nothing that was made of the file is better than the file itself: it is packed as it is"
+        chosen = choose(tried)[0]
+        why = "nothing that was made of the file is better than the file itself: it is packed as it is" if chosen else "no candidate passed"
+        return tried, chosen, why
 
     def _variants(self) -> tuple[Variant, ...]:
         ready, recipe = self._ready, self._ready.recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -54,7 +54,7 @@ def candidates(tree: Mapping[str, Any]) -> str:
 def not_made(tree: Mapping[str, Any]) -> str:
     if not tree["not_made"]:
         return ""
-    rows = [[item["scheme"], item["variant"] or "the model itself", item["reason"]] for item in tree["not_made"]]
+    rows = [[item["scheme"], item["variant"] or "–", item["reason"]] for item in tree["not_made"]]
     return card("Not made", table(["scheme", "network", "reason"], rows, caption="What was not made", kind="words"), wide=True)
 
 
@@ -111,7 +111,9 @@ def _said(item: Mapping[str, Any]) -> list[str]:
 def _legend(tree: Mapping[str, Any]) -> str:
     there = {kind(tree, item) for item in tree["candidates"]} | {"source"}
     signs = [(mark(name, 9, 9), words) for name, words in _LEGEND if name in there]
-    lines: Sequence[tuple[str, str]] = (("front", "the front"), ("family", "one scheme, pruned"), ("limit", "least allowed"))
+    lines: list[tuple[str, str]] = [("front", "the front"), ("limit", "least allowed")]
+    if any(item["variant"].startswith("pruned") for item in tree["candidates"]):
+        lines.insert(1, ("family", "one scheme, pruned"))
     signs += [(f'<polyline class="{name}" points="1,9 17,9"/>', words) for name, words in lines]
     return legend(signs) + soft("Numbers are those of the table. ↓ lies below the chart.")
 

@@ -110,7 +110,11 @@ class _Sheet:
         if allowed is None or not self._y.low < allowed < self._y.high:
             return []
         y, right = self._across(self._x.low, allowed)[1], self._width - _RIGHT
-        return [Line("limit", ((_LEFT, y), (right, y))), Text("limit", right - 4, y + 13, "least allowed", "end")]
+        spots = [self._spot(point) for point in self._points]
+        boxes = [(x, y + down) for down in (13, -6) for x in (right - 4, _LEFT + 80, (_LEFT + right) / 2)]
+        free = [box for box in boxes if not any(box[0] - 84 < x < box[0] + 8 and box[1] - 18 < y < box[1] + 9 for x, y in spots)]
+        x, below = (free or boxes)[0]
+        return [Line("limit", ((_LEFT, y), (right, y))), Text("limit", x, below, "least allowed", "end")]
 
     def _families(self) -> list[Shape]:
         """A scheme and its pruned forms, connected from the smallest to the largest."""
@@ -152,7 +156,7 @@ class _Sheet:
         shapes: list[Shape] = []
         for text, spot, (x, y) in zip(texts, spots, places, strict=True):
             gap = math.dist(spot, (x, y))
-            if gap > 22 + _DIGIT * len(text) / 2:
+            if gap > 12 + _DIGIT * len(text) / 2:
                 shapes.append(Line("leader", (_toward(spot, (x, y), 7 / gap), _toward(spot, (x, y), 1 - 9 / gap))))
             shapes.append(Text("number", x, y + 4, text, "middle"))
         return shapes

@@ -8,7 +8,7 @@ from typing import Any
 
 from converters.report.drawing import Drawing, Line, Mark, Spot, Text
 from converters.report.front import front
-from converters.report.measure import kind
+from converters.report.measure import kind, title
 from converters.report.png import png
 from converters.report.raster import Canvas, Colour, dashed, text_width
 
@@ -51,7 +51,7 @@ def front_png(tree: Mapping[str, Any]) -> bytes | None:
 
 
 def _heading(canvas: Canvas, tree: Mapping[str, Any]) -> None:
-    canvas.text((28, 42), _cut(f"{tree['name']} {tree['version']} for {', '.join(tree['profiles'])}", 23, 1140), 23, _INK, bold=True)
+    canvas.text((28, 42), _cut(f"{title(tree)}, for {', '.join(tree['profiles'])}", 23, 1140), 23, _INK, bold=True)
     chosen = f"chosen: {tree['chosen']}" if tree["chosen"] else "refused: no candidate passed"
     here = tree.get("measured_on")
     clock = f"; latencies are of this {here['machine']} machine, not of the board" if here else ""
@@ -107,7 +107,10 @@ def _legend(canvas: Canvas, tree: Mapping[str, Any]) -> None:
             _mark(canvas, name, x, y - 5)
             canvas.text((x + 15, y), words, 14, _SOFT)
             x += 15 + text_width(words, 14) + 34
+    pruned = any(item["variant"].startswith("pruned") for item in tree["candidates"])
     for name, words in _LEGEND_LINES:
+        if name == "family" and not pruned:
+            continue
         _line(canvas, name, [(x - 8, y - 5), (x + 18, y - 5)])
         canvas.text((x + 26, y), words, 14, _SOFT)
         x += 26 + text_width(words, 14) + 34

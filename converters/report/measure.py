@@ -34,6 +34,11 @@ def measure(tree: Mapping[str, Any]) -> Measure:
     return Measure("signal to noise, dB", decibels, None, limits["min_sqnr_db"])
 
 
+def title(tree: Mapping[str, Any]) -> str:
+    """Name and version; of a search alone, which has none, the file."""
+    return f"Search for {tree['source']['file']}" if tree.get("search_only") else f"{tree['name']} {tree['version']}"
+
+
 def kind(tree: Mapping[str, Any], item: Mapping[str, Any]) -> str:
     """chosen, refused, passed, or untimed: passed, but without a stopwatch where others had one."""
     if item["label"] == tree["chosen"]:

@@ -10,6 +10,7 @@ from converters.report.answers import differences, scores
 from converters.report.calibration import calibration, ranges
 from converters.report.candidates import candidates, fronts, not_made
 from converters.report.layers import pruning, sensitivity
+from converters.report.measure import title
 from converters.report.provenance import made_with, passes, source
 from converters.report.style import STYLE
 from converters.report.summary import head, verdict
@@ -17,17 +18,18 @@ from converters.report.summary import head, verdict
 
 def render(tree: Mapping[str, Any]) -> str:
     """The page for a report tree (``findings.report_tree``)."""
-    title = f"{tree['name']} {tree['version']}"
     body = [
         head(tree),
         verdict(tree),
         _grid(fronts(tree), candidates(tree), not_made(tree)),
-        _grid(scores(tree), differences(tree), sensitivity(tree), pruning(tree), calibration(tree), ranges(tree)),
-        _grid(source(tree), made_with(tree), passes(tree)),
+        '<div class="flow">',
+        *(scores(tree), differences(tree), sensitivity(tree), pruning(tree), calibration(tree), ranges(tree)),
+        *(source(tree), passes(tree), made_with(tree)),
+        "</div>",
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
+        f"<title>{escape(title(tree))}</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
     )
 
 

@@ -22,7 +22,7 @@ def place(marks: Sequence[Spot], widths: Sequence[float], room: Box, taken: Sequ
     held = [*taken, *((x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in marks)]
     placed: list[Spot] = []
     for (x, y), width in zip(marks, widths, strict=True):
-        best = min(_places(x, y, width), key=lambda spot: _cost(_box(spot, width), held, room) + 1e-3 * math.dist(spot, (x, y)))
+        best = _best(_places(x, y, width), width, held, room)
         placed.append(best)
         held.append(_box(best, width))
     return tuple(placed)
@@ -36,6 +36,18 @@ def _places(x: float, y: float, width: float) -> list[Spot]:
             angle = turn * math.pi / 8
             found.append((x + (radius + width / 2 - 5) * math.cos(angle), y - radius * math.sin(angle)))
     return found
+
+
+def _best(places: Sequence[Spot], width: float, held: Sequence[Box], room: Box) -> Spot:
+    """The first that covers nothing, the nearest being first; else the one that covers least."""
+    best, least = places[0], math.inf
+    for spot in places:
+        cost = _cost(_box(spot, width), held, room)
+        if cost < 1e-6:
+            return spot
+        if cost < least:
+            best, least = spot, cost
+    return best
 
 
 def _box(spot: Spot, width: float) -> Box:

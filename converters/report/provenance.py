@@ -29,8 +29,10 @@ def passes(tree: Mapping[str, Any]) -> str:
     done = tree["passes"]
     if not done:
         return card("Passes", soft("None: the file is packed as it is."))
-    rows = [[p["name"], _nodes(p) if p["changed"] else "changed nothing"] for p in done]
-    return card("Passes", table(["pass", "nodes"], rows, caption="Passes over the network"))
+    rows = [[_words(p["name"]), _nodes(p)] for p in done if p["changed"]]
+    idle = ", ".join(_words(p["name"]) for p in done if not p["changed"])
+    made = table(["pass", "nodes"], rows, caption="Passes that changed the network, in order") if rows else ""
+    return card("Passes", made, soft(f"Changed nothing: {idle}.") if idle else "")
 
 
 def made_with(tree: Mapping[str, Any]) -> str:
@@ -40,6 +42,10 @@ def made_with(tree: Mapping[str, Any]) -> str:
     tools: list[tuple[str, Cell]] = [(name, version) for name, version in tree["tools"].items()]
     said = "<h3>Options</h3>" + facts(pairs) if pairs else ""
     return card("Made with", "<h3>Tools</h3>", facts(tools), said)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _nodes(held: Mapping[str, Any]) -> str:

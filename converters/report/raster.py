@@ -35,10 +35,10 @@ class Canvas:
             return
         cover = np.zeros((bottom - top, right - left))
         for stroke in strokes:
-            for a, b in zip(stroke, stroke[1:] or stroke, strict=False):
-                x0, y0, x1, y1 = self._box((a, b), width / 2)
+            for piece in _pieces(stroke):
+                x0, y0, x1, y1 = self._box(piece, width / 2)
                 part = cover[y0 - top : y1 - top, x0 - left : x1 - left]
-                np.maximum(part, np.clip(width / 2 + 0.5 - _distance(x0, y0, x1, y1, a, b), 0, 1), out=part)
+                np.maximum(part, np.clip(width / 2 + 0.5 - _distance(x0, y0, x1, y1, piece), 0, 1), out=part)
         self._paint(left, top, cover, colour)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
@@ -112,13 +112,22 @@ def dashed(spots: Sequence[Spot], on: float, off: float) -> list[tuple[Spot, Spo
     return found
 
 
-def _distance(left: int, top: int, right: int, bottom: int, a: Spot, b: Spot) -> Any:
-    """Of every pixel's centre to the segment from ``a`` to ``b``."""
+def _pieces(stroke: Sequence[Spot]) -> list[Sequence[Spot]]:
+    """Small strokes (letters) in one go; long ones by segment, so that no large box is computed for nothing."""
+    spread = max(max(c) - min(c) for c in zip(*stroke, strict=True))
+    if len(stroke) == 1 or spread < 40:
+        return [stroke]
+    return [list(pair) for pair in pairwise(stroke)]
+
+
+def _distance(left: int, top: int, right: int, bottom: int, spots: Sequence[Spot]) -> Any:
+    """Of every pixel's centre to the nearest segment between neighbours of ``spots``."""
     x, y = _centres(left, top, right, bottom)
-    across, down = b[0] - a[0], b[1] - a[1]
-    square = across * across + down * down
-    part = np.clip(((x - a[0]) * across + (y - a[1]) * down) / square, 0, 1) if square else 0.0
-    return np.sqrt(np.square(x - a[0] - part * across) + np.square(y - a[1] - part * down))
+    line = np.array(spots if len(spots) > 1 else [*spots, *spots])[:, :, None, None]
+    (ax, ay), (across, down) = line[:-1].swapaxes(0, 1), (line[1:] - line[:-1]).swapaxes(0, 1)
+    square = np.maximum(across * across + down * down, 1e-12)
+    part = np.clip(((x - ax) * across + (y - ay) * down) / square, 0, 1)
+    return np.sqrt((np.square(x - ax - part * across) + np.square(y - ay - part * down)).min(axis=0))
 
 
 def _centres(left: int, top: int, right: int, bottom: int) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ p{margin:6px 0;overflow-wrap:anywhere}ul{margin:6px 0;padding-left:20px}li{margi
 vertical-align:3px;margin-left:8px}.badge.no{background:var(--red)}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;min-width:0}
 .grid{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:16px;margin-top:16px}.wide{grid-column:1/-1}
+.flow{columns:2;column-gap:16px;margin-top:16px}.flow .card{break-inside:avoid;margin-bottom:16px}
 .verdict{margin-top:18px;border-left:5px solid var(--green)}.verdict.no{border-left-color:var(--red)}.verdict .big{font-size:17px;margin:0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px 20px;margin-top:14px}
 .tile b{display:block;font-size:24px;font-weight:650;line-height:1.3;font-variant-numeric:tabular-nums}
@@ -54,16 +55,22 @@ svg polyline.was{stroke:var(--grey);stroke-dasharray:5 3;stroke-width:1.5}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px;color:var(--soft);margin:8px 0 0;padding:0;list-style:none}
 .legend li{display:flex;align-items:center;gap:6px}.legend svg{width:18px;height:18px;flex:none}
 footer{color:var(--soft);font-size:13px;margin-top:20px}
-@media(max-width:820px){.grid{grid-template-columns:minmax(0,1fr)}main{padding:16px 10px 40px}.card{padding:13px 12px}h1{font-size:21px}
+@media screen and (max-width:820px){.flow{columns:1}.grid{grid-template-columns:minmax(0,1fr)}
+main{padding:16px 10px 40px}.card{padding:13px 12px}h1{font-size:21px}
 .tiles{grid-template-columns:repeat(auto-fit,minmax(140px,1fr))}.tile b{font-size:20px}
 table.stack thead{display:none}table.stack,table.stack tbody{display:block}
-table.stack tr{display:block;padding:8px 4px;border-bottom:1px solid var(--line)}
-table.stack td{display:flex;justify-content:space-between;gap:14px;border:0;padding:2px 4px;text-align:right}
-table.stack td::before{content:attr(data-of);color:var(--soft);flex:none;font-weight:400}
-table.stack td.empty{display:none}table.stack tr.said{border-bottom:0}table.stack tr.why td{display:block;text-align:left}
-table.stack tr.why td::before{content:none}}
+table.stack tr{display:grid;grid-template-columns:1fr 1fr 1fr;gap:6px 10px;padding:10px 4px;border-bottom:1px solid var(--line)}
+table.stack td{display:block;border:0;padding:0;text-align:left}table.stack td:nth-child(2){grid-column:2/-1}
+table.stack td::before{content:attr(data-of);display:block;color:var(--soft);font-weight:400;font-size:11px}
+table.stack tr.said{border-bottom:0;padding-bottom:2px}table.stack tr.why{display:block;padding-top:2px}
+table.stack tr.why td:first-child{display:none}table.stack tr.why td::before{content:none}}
+@media print,(min-width:821px){.all td:nth-child(2){min-width:205px}}
 @media print{body{font-size:11px}main{max-width:none;padding:0}.card{break-inside:avoid;border-radius:0;padding:10px 12px}
-.card.long{break-inside:auto}tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}table{font-size:9.5px}
+.wide{break-inside:auto}.grid,.flow{gap:10px;margin-top:10px}.tile span,.legend,dl,h3{font-size:10px}
+code{font-size:10px}h2{font-size:13px}
+.all td:nth-child(2){min-width:120px!important}.bar{min-width:50px;height:8px}.tiles{grid-template-columns:repeat(4,1fr)}
+tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}
+table{font-size:9.5px}
 th,td{padding:3px 5px}.badge,.here,tr.chosen,.bar{-webkit-print-color-adjust:exact;print-color-adjust:exact}.tile b{font-size:17px}
 svg{max-height:8cm}@page{margin:14mm}}
 """

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from converters.report.html import db, kb, listed, percent, points, soft, us
-from converters.report.measure import chosen
+from converters.report.html import Cell, db, kb, listed, percent, points, table, us
+from converters.report.measure import chosen, title
 
 
 def head(tree: Mapping[str, Any]) -> str:
@@ -15,7 +15,7 @@ def head(tree: Mapping[str, Any]) -> str:
     label, source = tree["chosen"], tree["source"]
     badge = f'<span class="badge">{escape(label)}</span>' if label else '<span class="badge no">refused</span>'
     return (
-        f"<header><h1>{escape(tree['name'])} {escape(tree['version'])} {badge}</h1><p class='soft'>"
+        f"<header><h1>{escape(title(tree))} {badge}</h1><p class='soft'>"
         f"For {escape(', '.join(tree['profiles']))}, from {escape(source['file'])} (sha256 <code>{escape(source['sha256'][:16])}…</code>), "
         f"judged on {tree['evaluation_samples']} samples.</p></header>"
     )
@@ -47,7 +47,7 @@ def measured_here(tree: Mapping[str, Any]) -> str:
     kind = (
         f"a machine of the kind of {boards}, but not the board itself"
         if held.get("of_the_boards_kind")
-        else f"not the board ({boards}): expect another order of magnitude there, and check the order of the candidates too"
+        else f"not the board ({boards}): times there will be others, and the order of the candidates may be"
     )
     text = f"Latencies were measured on this machine ({held['system']} {held['machine']}, {_threads(held['threads'])}), {kind}. "
     text += "Each candidate ran in turn with the original; the trial on the device has the last word."
@@ -55,13 +55,17 @@ def measured_here(tree: Mapping[str, Any]) -> str:
 
 
 def _refused(tree: Mapping[str, Any]) -> str:
-    reasons = [f"{item['label']} {reason}" for item in tree["candidates"] for reason in item.get("reasons", ())]
-    reasons += [f"{' '.join(filter(None, (item['scheme'], item['variant'])))} was not made: {item['reason']}" for item in tree["not_made"]]
-    why = tree.get("why", "no candidate passed")
-    return (
-        f'<section class="card verdict no"><h2>Refused: nothing may leave</h2><p>{escape(_sentence(why))}. Every reason:</p>'
-        f"{listed(reasons) or soft('No candidate could be made.')}</section>"
-    )
+    by_reason: dict[str, list[str]] = {}
+    for item in tree["candidates"]:
+        for reason in item.get("reasons", ()):
+            by_reason.setdefault(reason, []).append(item["label"])
+    for item in tree["not_made"]:
+        name = ", ".join(filter(None, (item["scheme"], item["variant"])))
+        by_reason.setdefault(f"was not made: {item['reason']}", []).append(name)
+    rows: list[list[Cell]] = [["; ".join(labels), reason] for reason, labels in by_reason.items()]
+    reasons = table(["candidate", "why not"], rows, caption="Every reason of the refusal", kind="words") if rows else ""
+    said = "No candidate passed the gate. Every reason:" if rows else "No candidate could be made."
+    return f'<section class="card verdict no"><h2>Refused: nothing may leave</h2><p>{said}</p>{reasons}</section>'
 
 
 def _tiles(tree: Mapping[str, Any], item: Mapping[str, Any]) -> str:
