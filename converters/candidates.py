@@ -14,7 +14,7 @@ from converters.targets.onnx_float import emit_onnx_float
 from converters.targets.onnx_qdq import emit_onnx_int8, emit_onnx_int16x8
 from converters.targets.onnx_storage import emit_onnx_float16, emit_onnx_weights8
 from converters.targets.tflite_float import emit_tflite_float, emit_tflite_float16, emit_tflite_weights8
-from converters.targets.tflite_int8 import emit_tflite_int8
+from converters.targets.tflite_int8 import emit_tflite_int8, emit_tflite_int8_io
 from converters.targets.tflite_int16 import emit_tflite_int16x8
 from converters.targets.versions import ONNX_WIDE_PAIRS, onnx_minimum, stricter
 from converters.variants import Variant
@@ -34,10 +34,12 @@ _INTEGER: Mapping[str, Callable[..., bytes]] = MappingProxyType(
         "onnx-int8": emit_onnx_int8,
         "onnx-int16x8": emit_onnx_int16x8,
         "tflite-int8": emit_tflite_int8,
+        "tflite-int8-io": emit_tflite_int8_io,
         "tflite-int16x8": emit_tflite_int16x8,
     }
 )
 WRITABLE = (*_INTEGER, *_FLOAT)
+BY_NAME = ("int8-io", "int16x8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,13 @@ class NotMade:
 
 
 def schemes_to_try(source: Source, goal: Goal, recipe: Recipe) -> tuple[str, ...]:
-    """Schemes in the board's order that the options leave; 16-bit activations, which no board prefers, where they are asked for by name.
+    """Schemes in the board's order that the options leave; those of :data:`BY_NAME`, which no board prefers, where they are asked for.
     Raises :class:`InputError` when none is left."""
     if recipe.scheme == "as-is" or source.graph is None:
         return (_as_is(source, goal, recipe),)
     allowed = [
         scheme
-        for scheme in (*goal.schemes, *(f"{runtime}-int16x8" for runtime in goal.runtimes if recipe.scheme == "int16x8"))
+        for scheme in (*goal.schemes, *(f"{runtime}-{recipe.scheme}" for runtime in goal.runtimes if recipe.scheme in BY_NAME))
         if scheme in WRITABLE
         and recipe.target in ("auto", scheme.partition("-")[0])
         and recipe.scheme in ("auto", scheme.partition("-")[2])

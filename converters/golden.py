@@ -18,7 +18,7 @@ MAX_BYTES = 8 << 20
 STEPS = 2.0
 """Integer kernels of two processors may round one code apart in a layer; twice the output's step covers what is left of that at the end."""
 
-_SHARE_OF_STEP: Mapping[str, float] = MappingProxyType({"int8": 1.0, "int16x8": 1 / 16})
+_SHARE_OF_STEP: Mapping[str, float] = MappingProxyType({"int8": 1.0, "int8-io": 1.0, "int16x8": 1 / 16})
 
 
 def choose_cases(classes: Sequence[str], bytes_each: int) -> list[int]:

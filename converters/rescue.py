@@ -13,8 +13,8 @@ from converters.sensitivity import Each, LayerNoise, quantized_layers, rank_laye
 from converters.translate import Tell
 from converters.trying import Proven
 from converters.variants import Variant
+from converters.words import INTEGER
 
-INTEGER = ("int8", "int16x8")
 SHOWN_LAYERS = 40
 """Layers are ranked, for the report, even when nothing needs saving, in networks of at most so many."""
 

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 TARGETS = ("auto", "onnx", "tflite")
-SCHEMES = ("auto", "int8", "int16x8", "weights8", "float16", "float32", "as-is")
+SCHEMES = ("auto", "int8", "int8-io", "int16x8", "weights8", "float16", "float32", "as-is")
 CALIBRATORS = ("minmax", "percentile", "mse")
+INTEGER = ("int8", "int8-io", "int16x8")
+"""Schemes that compute in whole numbers and need calibrated ranges."""

@@ -103,12 +103,33 @@ class FlatModel:
                 setattr(made.builtinOptions, key, value)
         self._operators.append(made)
 
+    def codes_at_ends(self, inputs: Sequence[int], outputs: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Inputs and outputs without the conversions at the ends: what is quantized first is taken in codes, what is made real last is
+        given in codes, under the names of the real tensors. Others stay as they are."""
+        readers: dict[int, list[Any]] = {}
+        for made in self._read(outputs):
+            for index in made.inputs.tolist():
+                readers.setdefault(index, []).append(made)
+        writers = {index: made for made in self._operators for index in made.outputs.tolist()}
+        first = [self._past(index, readers.get(index, []), "QUANTIZE", "outputs") for index in inputs]
+        last = [self._past(index, [writers[index]] if index in writers else [], "DEQUANTIZE", "inputs") for index in outputs]
+        return first, last
+
+    def _past(self, index: int, beside: Sequence[Any], code: str, side: str) -> int:
+        """The tensor on the other ``side`` of the only operator ``beside`` tensor ``index``, if that is a ``code``."""
+        wanted = getattr(self._s.BuiltinOperator, code)
+        if len(beside) != 1 or self._code_tables[beside[0].opcodeIndex].builtinCode != wanted:
+            return index
+        other = int(getattr(beside[0], side)[0])
+        self._tensors[other].name, self._tensors[index].name = self._tensors[index].name, f"{self._tensors[index].name}/real"
+        return other
+
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The file."""
         import flatbuffers
 
         graph = self._s.SubGraphT()
-        graph.name, graph.tensors, graph.operators = "main", self._tensors, self._read(outputs)
+        graph.name, graph.tensors, graph.operators = "main", self._tensors, self._read(outputs, inputs)
         graph.inputs, graph.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
         model = self._s.ModelT()
         model.version, model.description = 3, "edge-convert"
@@ -117,11 +138,12 @@ class FlatModel:
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def _read(self, outputs: Sequence[int]) -> list[Any]:
-        """The operators that something reads, down to ``outputs``: a change of shape that another one made needless is left out."""
+    def _read(self, outputs: Sequence[int], inputs: Sequence[int] = ()) -> list[Any]:
+        """The operators between ``inputs`` and ``outputs`` that something reads: what another one made needless is left out."""
         wanted, kept = set(outputs), []
         for made in reversed(self._operators):
-            if wanted.intersection(made.outputs.tolist()):
+            written = set(made.outputs.tolist())
+            if wanted.intersection(written) and not written.intersection(inputs):
                 wanted.update(made.inputs.tolist())
                 kept.append(made)
         return kept[::-1]

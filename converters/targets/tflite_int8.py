@@ -29,5 +29,16 @@ _FIXED: Mapping[str, Scale] = MappingProxyType(
 def emit_tflite_int8(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
     """The file; float inputs are quantized and outputs made real again inside it. ``ranges`` has the calibrated extent of every float
     tensor; ``keep_float`` the first-output names of nodes that stay float. Raises :class:`~converters.errors.UnsupportedOp`."""
+    return _emit(graph, ranges, keep_float, codes_at_ends=False)
+
+
+def emit_tflite_int8_io(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str] = frozenset()) -> bytes:
+    """As :func:`emit_tflite_int8`, with int8 inputs and outputs where they are quantized: for accelerators and microcontrollers that take
+    nothing else. Their scales and zero points are in the file, and in the bundle's manifest."""
+    return _emit(graph, ranges, keep_float, codes_at_ends=True)
+
+
+def _emit(graph: Graph, ranges: Mapping[str, Range], keep_float: frozenset[str], *, codes_at_ends: bool) -> bytes:
     graph = expanded(graph)
-    return lower(graph, INT8, tensor_scales(graph, ranges, lambda extent: activation_scale(extent, signed=True), _FIXED), keep_float)
+    scales = tensor_scales(graph, ranges, lambda extent: activation_scale(extent, signed=True), _FIXED)
+    return lower(graph, INT8, scales, keep_float, codes_at_ends=codes_at_ends)

@@ -18,9 +18,15 @@ from converters.targets.tflite_ops.table import FLOAT_ONLY, FUSING, LOWERINGS
 
 
 def lower(
-    graph: Graph, form: Format = FLOAT32, scales: Mapping[str, Scale] | None = None, keep_float: frozenset[str] = frozenset()
+    graph: Graph,
+    form: Format = FLOAT32,
+    scales: Mapping[str, Scale] | None = None,
+    keep_float: frozenset[str] = frozenset(),
+    *,
+    codes_at_ends: bool = False,
 ) -> bytes:
-    """The TensorFlow Lite file. Nodes whose first output is in ``keep_float`` are computed in float, whatever ``form`` says.
+    """The TensorFlow Lite file. Nodes whose first output is in ``keep_float`` are computed in float, whatever ``form`` says;
+    ``codes_at_ends`` leaves out the conversions of inputs and outputs.
 
     Raises :class:`~converters.errors.UnsupportedOp` naming operator and node.
     """
@@ -39,6 +45,8 @@ def lower(
     outputs = canvas.end()
     if form in (FLOAT16, WEIGHTS8) and not canvas.flat.has("DEQUANTIZE"):
         raise UnsupportedOp("there are no weights that are worth storing in fewer bytes")
+    if codes_at_ends:
+        inputs, outputs = canvas.flat.codes_at_ends(inputs, outputs)
     return canvas.flat.finish(inputs, outputs)
 
 

@@ -408,3 +408,16 @@ def test_many_labels_are_counted_not_poured_out() -> None:
     many = _labels([f"class {i}" for i in range(1001)])
     assert many.endswith("(1001 in all)")
     assert len(many) < 66
+
+
+def test_codes_at_the_ends_are_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "m.edgemodel"
+    assert build(MODEL, out, *FEW, "--scheme", "int8-io", "--no-search", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["candidates"][0]["drop"] <= 0.01
+    manifest = unpack(out, tmp_path / "unpacked")
+    for spec in (*manifest.inputs, *manifest.outputs):
+        assert spec.dtype == "int8"
+        assert spec.scale is not None
+    runtime = load_runtime(manifest, tmp_path / "unpacked")
+    for case in load_cases(manifest, tmp_path / "unpacked"):
+        assert within(case, runtime.run(case.inputs))
