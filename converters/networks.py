@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from converters.distil.distil import distil
 from converters.model import Graph
 from converters.passes.for_tflite import with_expansion
@@ -11,6 +14,7 @@ from converters.prune.pruned import LayerKept
 from converters.translate import Tell
 from converters.variants import Variant
 
+_ROUND = re.compile(r"round (\d+) of (\d+)")
 SHARES = (0.5, 0.3, 0.2, 0.12)
 """Parts of its cost (multiplications, weights and traffic) that a pruned network is made to keep."""
 
@@ -56,13 +60,23 @@ def _distilled(ready: Prepared, base: Variant, student: Variant, tell: Tell) -> 
         seed=recipe.seed,
         folder=ready.workshop.room("distil"),
         make=ready.make_tools,
-        tell=tell,
+        tell=_rounds(tell),
         rows=ready.original.split.calibrate,
         preprocess=recipe.processing.preprocess,
     )
     if graph is student.graph:
         return None
     return _variant(ready, f"{student.name}, distilled", graph, calibrated=student.calibration is not None, layers=student.layers)
+
+
+def _rounds(tell: Tell) -> Callable[[str], None]:
+    """Rounds of teaching move a bar instead of filling the screen."""
+
+    def heard(text: str) -> None:
+        found = _ROUND.search(text)
+        tell(text, int(found[1]) / int(found[2]) if found else None)
+
+    return heard
 
 
 def _variant(ready: Prepared, name: str, graph: Graph, *, calibrated: bool, layers: tuple[LayerKept, ...] = ()) -> Variant:

@@ -5,6 +5,7 @@ Free checks come first (what can be written, what fits the budget), then the ans
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -145,11 +146,18 @@ class _Search:
 
     def _each(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
         """``function`` of each item, ``jobs`` at once, in order."""
+        done = itertools.count(1)
+
+        def counted(item: _T) -> _R:
+            result = function(item)
+            self._tell(str(getattr(item, "label", item)), next(done) / len(items))
+            return result
+
         if self._jobs == 1 or len(items) < 2:
-            return [function(item) for item in items]
+            return [counted(item) for item in items]
         with ThreadPoolExecutor(self._jobs) as pool:
             try:
-                return list(pool.map(function, items))
+                return list(pool.map(counted, items))
             except KeyboardInterrupt:
                 self._ready.workshop.stop()  # the pool would wait for what runs, and the folder goes next
                 raise

@@ -10,8 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
-Tell = Callable[[str], None]
+
+class Tell(Protocol):
+    """Hears what is being done; ``part`` (0 to 1) is how much of the last step is, ``text`` then what was done just now."""
+
+    def __call__(self, text: str, part: float | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from converters.commands.conversion import add_samples, add_search, add_source, add_telling, asked, recipe
-from converters.commands.exits import EXIT_OK, EXIT_REFUSED, teller
+from converters.commands.exits import EXIT_OK, EXIT_REFUSED
+from converters.commands.progress import teller
 
 _ABOUT = (
     "Converts MODEL for a board, proves the result in the runtime that will run it, judges it on real samples against the original, and "

@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from converters.commands.exits import EXIT_OK, teller
+from converters.commands.exits import EXIT_OK
+from converters.commands.progress import teller
 from converters.errors import InputError
 from converters.tools.catalogue import TOOLS, is_tool, tool_of
 from converters.tools.environments import find, home, listed, make, remove

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from converters.commands.conversion import add_samples, add_search, add_source, add_telling, asked, recipe
-from converters.commands.exits import EXIT_OK, EXIT_REFUSED, teller
+from converters.commands.exits import EXIT_OK, EXIT_REFUSED
+from converters.commands.progress import teller
 
 _ABOUT = (
     "Tries what a build would try and says what came of it: every candidate's size, answers and speed, which of them no other beats, and "
