@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.convert.cases import Case, nets, published
+from benchmarks.convert.corpus import silent
 from benchmarks.convert.files import table
 from converters.choose import Tried
 from converters.gate import Limits, quality
@@ -40,8 +41,8 @@ def measure() -> dict[str, object]:
 def _measured(case: Case, folder: Path, server: JobServer) -> dict[str, Any]:
     room = Path(tempfile.mkdtemp(prefix="choice-", dir=folder))
     recipe = Recipe("m", "1", (BOARD,), prune=True, calibration=64)
-    ready = prepare(Asked(str(case.model)), case.samples, recipe, room, lambda text: None, server)
-    found = explore(ready, lambda text: None)
+    ready = prepare(Asked(str(case.model)), case.samples, recipe, room, silent, server)
+    found = explore(ready, silent)
     good = [item for item in found.tried if not quality(item.evaluation, _limits(recipe))]
     facts = {"candidates": len(good), "timed": sum(item.speed is not None for item in found.tried), "why": found.why}
     if found.chosen is None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,30 @@ class Subject:
 def measure() -> dict[str, object]:
     """``conversions``: a record each (see :func:`tried`); ``runtimes``: those that files were put to."""
     old = find(runtime_tool(*OLD))
-    with tempfile.TemporaryDirectory(prefix="edge-corpus-") as name, JobServer() as server:
+    with tempfile.TemporaryDirectory(prefix="edge-corpus-") as name, ProcessPoolExecutor(JOBS, get_context("spawn")) as pool:
         folder = Path(name)
         found = cases(folder)
-        with ThreadPoolExecutor(JOBS) as pool:
-            subjects = list(pool.map(lambda case: subject(case, folder, server), found))
-            orders = [(one, target, scheme) for one in subjects for target in ("onnx", "tflite") for scheme in SCHEMES]
-            records = list(pool.map(lambda order: tried(order[0], order[1], order[2], server, old), orders))
+        parts = list(pool.map(_part, [found[at::JOBS] for at in range(JOBS)], [folder] * JOBS, [old] * JOBS))
+    order = {case.name: at for at, case in enumerate(found)}
+    records = sorted((record for part in parts for record in part), key=lambda record: order[record["model"]])
     return {"models": len(found), "old_runtime": old is not None, "conversions": records}
+
+
+def _part(found: list[Case], folder: Path, old: Path | None) -> list[dict[str, Any]]:
+    """Some of the cases, one after another in a process of its own: most of a conversion is Python."""
+    records = []
+    with JobServer() as server:
+        for case in found:
+            one = subject(case, folder, server)
+            records += [tried(one, target, scheme, server, old) for target in ("onnx", "tflite") for scheme in SCHEMES]
+    return records
 
 
 def subject(case: Case, folder: Path, server: JobServer) -> Subject:
     """Runs the source itself."""
     room = Path(tempfile.mkdtemp(prefix="case-", dir=folder))
     workshop = Workshop(room, case.samples, (), server=server)
-    source = open_source(Asked(str(case.model)), workshop, room, _silent, passes=False)
+    source = open_source(Asked(str(case.model)), workshop, room, silent, passes=False)
     held = NpzFile(case.samples)
     count = next(head.shape[0] for name, head in held.heads.items() if name not in ("labels", "calibrate"))
     first = held.heads["calibrate"].shape[0]
@@ -97,7 +107,7 @@ def tried(one: Subject, target: str, scheme: str, server: JobServer, old: Path |
 def _converted(case: Case, recipe: Recipe, out: Path, server: JobServer) -> tuple[int, str]:
     """The exit status that the command would give, and why."""
     try:
-        outcome: Outcome = convert(Asked(str(case.model)), case.samples, recipe, out, _silent, jobs=1, server=server)
+        outcome: Outcome = convert(Asked(str(case.model)), case.samples, recipe, out, silent, jobs=1, server=server)
     except InputError as error:
         return 2, str(error)
     except EdgeError as error:
@@ -189,5 +199,5 @@ def _short(reason: str) -> str:
     return first[:160]
 
 
-def _silent(text: str) -> None:
+def silent(text: str, part: float | None = None) -> None:
     """Progress is of no interest here."""

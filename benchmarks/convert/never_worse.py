@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.convert.cases import cases
-from benchmarks.convert.corpus import JOBS, RIGHT_DB, RIGHT_SHARE, Subject, likeness, subject
+from benchmarks.convert.corpus import JOBS, RIGHT_DB, RIGHT_SHARE, Subject, likeness, silent, subject
 from benchmarks.convert.files import table
 from benchmarks.convert.rivals import WAYS, made
 from converters.convert import convert
@@ -61,7 +61,7 @@ def _ours(one: Subject, folder: Path, server: JobServer) -> tuple[Path | None, d
     recipe = Recipe("m", "1", (BOARD,), calibration=64, evaluation=512)
     out = folder / f"{one.case.name}.edgemodel"
     try:
-        outcome = convert(Asked(str(one.case.model)), one.case.samples, recipe, out, lambda text: None, jobs=JOBS, server=server)
+        outcome = convert(Asked(str(one.case.model)), one.case.samples, recipe, out, silent, jobs=JOBS, server=server)
     except EdgeError as error:
         return None, {"error": str(error)}
     if outcome.written is None:
