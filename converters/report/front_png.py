@@ -121,13 +121,15 @@ def _key(canvas: Canvas, tree: Mapping[str, Any]) -> None:
     items, room = tree["candidates"], _KEY_ROWS * _KEY_COLUMNS
     rows = max(-(-min(len(items), room) // _KEY_COLUMNS), 1)
     canvas.lines([[(28, 576.5), (WIDTH - 28, 576.5)]], _PALE, 1.0)
-    for at, item in enumerate(items[:room]):
+    left = len(items) - room + 1 if len(items) > room else 0
+    for at, item in enumerate(items[: len(items) - left]):
         x, y = 28 + 388.0 * (at // rows), _KEY_TOP + _KEY_STEP * (at % rows)
         state = kind(tree, item)
         canvas.text((x + 22, y), str(at + 1), 14, _INK, anchor="end", bold=True)
         canvas.text((x + 32, y), _cut(item["label"], 14, 340), 14, _COLOURS[state] if state in ("chosen", "refused") else _INK)
-    if len(items) > room:
-        canvas.text((28, HEIGHT - 10), f"and {len(items) - room} more, in the report", 13, _SOFT)
+    if left:
+        x, y = 28 + 388.0 * (_KEY_COLUMNS - 1), _KEY_TOP + _KEY_STEP * (rows - 1)
+        canvas.text((x + 32, y), f"and {left} more, in the report", 14, _SOFT)
 
 
 def _cut(text: str, size: float, most: float) -> str:

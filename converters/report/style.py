@@ -41,7 +41,7 @@ tr.chosen .verd{color:var(--green)}.verd{font-weight:600}
 i.passed{background:var(--blue)}i.refused{background:var(--red)}i.chosen{background:var(--green)}i.source{background:var(--grey)}
 dl{display:grid;grid-template-columns:minmax(110px,auto) 1fr;gap:4px 14px;margin:6px 0;font-size:14px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--text);font:11.5px system-ui,sans-serif}
+svg{width:100%;height:auto;display:block}.wide>svg{max-width:660px;margin:0 auto}svg text{fill:var(--text);font:11.5px system-ui,sans-serif}
 svg .tick,svg text.axis,svg .note{fill:var(--soft);font-size:11px}svg .number{font-weight:600;font-size:11px;
 paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}
 svg polyline{fill:none;stroke:var(--line)}svg polyline.axis{stroke:var(--grey)}
@@ -64,13 +64,14 @@ table.stack td{display:block;border:0;padding:0;text-align:left}table.stack td:n
 table.stack td::before{content:attr(data-of);display:block;color:var(--soft);font-weight:400;font-size:11px}
 table.stack tr.said{border-bottom:0;padding-bottom:2px}table.stack tr.why{display:block;padding-top:2px}
 table.stack tr.why td:first-child{display:none}table.stack tr.why td::before{content:none}}
-@media print,(min-width:821px){.all td:nth-child(2){min-width:205px}}
+@media screen and (min-width:821px){.all{font-size:12.5px}.all td,.all th{padding:5px}.all td:nth-child(2){min-width:180px}}
 @media print{body{font-size:11px}main{max-width:none;padding:0}.card{break-inside:avoid;border-radius:0;padding:10px 12px}
 .wide{break-inside:auto}.grid,.flow{gap:10px;margin-top:10px}.tile span,.legend,dl,h3{font-size:10px}
 code{font-size:10px}h2{font-size:13px}
-.all td:nth-child(2){min-width:120px!important}.bar{min-width:50px;height:8px}.tiles{grid-template-columns:repeat(4,1fr)}
+.bar{min-width:50px;height:8px}.tiles{grid-template-columns:repeat(4,1fr)}
 tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}
 table{font-size:9.5px}
-th,td{padding:3px 5px}.badge,.here,tr.chosen,.bar{-webkit-print-color-adjust:exact;print-color-adjust:exact}.tile b{font-size:17px}
+th,td{padding:3px 5px}th{white-space:normal}.all{font-size:8.5px}
+.badge,.here,tr.chosen,.bar{-webkit-print-color-adjust:exact;print-color-adjust:exact}.tile b{font-size:17px}
 svg{max-height:8cm}@page{margin:14mm}}
 """

@@ -34,6 +34,7 @@ DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 MODEL = DIGITS / "digits_v1.onnx"
 DECLARED = ["--samples", str(DIGITS / "samples.npz"), "--processing", str(DIGITS / "processing.toml")]
 FEW = ["--profile", "rpi4", *DECLARED, "--evaluation", "120", "--calibration", "40", "--quiet"]
+STRICT = ["--target", "onnx", "--scheme", "int8", "--no-search", "--max-drop", "0", "--strict"]
 HOSTILE = '<script>alert("x")</script>\'"&'
 VOID = ("meta", "br")
 
@@ -48,7 +49,7 @@ def candidate(number: int, **said: Any) -> dict[str, Any]:
         "scheme": f"scheme{number // 4}-int8",
         "variant": variant,
         "kept_float": [],
-        "bytes": 100_000 - 3_500 * number,
+        "bytes": 100_000 - 2_000 * number,
         "macs": 1000,
         "runtime": "onnxruntime",
         "runtime_version": "1.20",
@@ -389,7 +390,7 @@ def short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short_timing")
 def test_a_refused_build_leaves_its_report_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "why.html"
-    options = ["--name", "m", "--version", "1", "-o", str(tmp_path / "m.edgemodel"), "--target", "onnx", "--scheme", "float32", "--max-drop", "0", "--strict"]
+    options = ["--name", "m", "--version", "1", "-o", str(tmp_path / "m.edgemodel"), *STRICT]
     assert main(["build", str(MODEL), *FEW, *options, "--report", str(page)]) == 3
     assert f"the report is in {page}" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["why.front.png", "why.html", "why.json"]
@@ -399,7 +400,7 @@ def test_a_refused_build_leaves_its_report_when_asked(tmp_path: Path, capsys: py
 @pytest.mark.usefixtures("short_timing")
 def test_a_search_writes_page_json_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "found.html"
-    assert main(["tune", str(MODEL), *FEW, "--target", "onnx", "--scheme", "int8", "-o", str(page)]) == 0
+    assert main(["tune", str(MODEL), *FEW, "--target", "onnx", "--scheme", "int8", "--force", "-o", str(page)]) == 0
     assert str(page) in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.front.png", "found.html", "found.json"]
     held = json.loads((tmp_path / "found.json").read_text())
