@@ -124,4 +124,4 @@ def _us(us: float) -> str:
 
 
 def _db(value: float | None) -> str:
-    return "exact" if value is None or value > 180 else f"{value:.1f} dB"
+    return "none" if value is None else "exact" if value > 180 else f"{value:.1f} dB"
