@@ -26,10 +26,12 @@ from converters.timing import latency, ratio
 from converters.workshop import Workshop
 
 SAMPLES = 400
-SHARES = (0.5, 0.3, 0.25, 0.2, 0.15)
+SHARES = (0.5, 0.3, 0.2, 0.12)
 WANTED = {"plain": (10.0, 10.0, 0.25), "resnet8": (12.0, 10.0, 0.3), "depthwise": (1.0, 3.0, 0.5)}
-"""Times smaller, times faster, points of accuracy lost at most."""
-TIMED_S = 3.0
+"""Times smaller, times faster than the original in its own runtime, points of accuracy lost at most."""
+CPU_S = 30.0
+"""Of processor time at most, for all shares of a network together."""
+TIMED_S = 6.0
 
 
 def measure() -> dict[str, object]:
@@ -94,7 +96,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
     for net, found in figures.items():
         smaller, faster, lost = found["wanted"]
         for row in found["rows"]:
-            within = row["smaller"] >= smaller and min(row["faster"], row["faster_same_runtime"]) >= faster and row["points_lost"] <= lost
+            within = row["smaller"] >= smaller and row["faster"] >= faster and row["points_lost"] <= lost
             rows.append(
                 [
                     f"{net}, {row['share']:g}",
@@ -110,7 +112,9 @@ def lines(figures: dict[str, Any]) -> list[str]:
                     "yes" if within else "no",
                 ]
             )
+    spent = {net: sum(row["cpu_s"] for row in found["rows"]) for net, found in figures.items()}
     return [
         *table(rows),
+        "  CPU seconds of all shares: " + ", ".join(f"{net} {cpu_s:.1f}" for net, cpu_s in spent.items()) + f" (at most {CPU_S:g} wanted)",
         "  (wanted: " + "; ".join(f"{n} {s:g}x smaller, {f:g}x faster, {p:g} points" for n, (s, f, p) in WANTED.items()) + ")",
     ]

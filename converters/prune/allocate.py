@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from converters.prune.cost import Cost
 from converters.prune.groups import Groups
-from converters.prune.spans import Spans
+from converters.prune.weigh import Burden
 
 LEVELS = (0.25, 0.5, 0.75, 0.875)
 """Shares of a group's channels whose loss is measured at the model's outputs."""
-SMALL = 32
-"""Groups up to this size are cut in steps of 4, others of 8: what vector units and the runtimes' kernels work in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weighing:
-    """What counts as cost, in parts: multiplications, parameters (the file), values moved between layers. Shares of the original's sums."""
-
-    macs: float = 1.0
-    params: float = 0.0
-    moved: float = 0.0
-
-
-BALANCED = Weighing(macs=0.5, params=0.3, moved=0.2)
+SMALL, LARGE = 32, 256
+"""Groups up to the first are cut in steps of 4, up to the second of 8, others of 16: what vector units and kernels work in."""
+AHEAD = 4
+"""Steps that are weighed as one move."""
 
 
 def step(size: int) -> int:
     """In what steps a group of ``size`` channels is cut."""
-    return 8 if size > SMALL else 4 if size > 4 else 1
+    return 16 if size > LARGE else 8 if size > SMALL else 4 if size > 4 else 1
 
 
 def levels(size: int) -> tuple[int, ...]:
@@ -62,67 +51,72 @@ def sensitivity(group: int, loss: Any, measured: Mapping[int, float]) -> Sensiti
     return Sensitivity(group, error)
 
 
-def cost_share(groups: Groups, full: Cost, weighing: Weighing) -> Callable[[Mapping[int, int]], float]:
-    """A function from channels kept by group to the share of the cost that is left. Linear layers shrink with both their sides; what the
-    other
-    operators cost is taken to shrink with the layers' outputs."""
-    macs, params, moved = (
-        max(sum(getattr(full.by_node[layer.index], key) for layer in groups.layers), 1) for key in ("macs", "params", "moved")
-    )
+@dataclass(frozen=True, slots=True)
+class Move:
+    """``group`` goes to ``count`` channels, which ``brings`` error and ``saves`` a share of the cost."""
 
-    def share(kept: Mapping[int, int]) -> float:
-        total = 0.0
-        for layer in groups.layers:
-            node = full.by_node[layer.index]
-            reads, writes = _left(layer.inputs, groups, kept), _left(layer.outputs, groups, kept)
-            both = writes if layer.depthwise else reads * writes
-            total += both * (weighing.macs * node.macs / macs + weighing.params * node.params / params)
-            total += (reads + writes) / 2 * weighing.moved * node.moved / moved
-        return total / (weighing.macs + weighing.params + weighing.moved)
+    group: int
+    count: int
+    brings: float
+    saves: float
 
-    return share
+    def price(self) -> tuple[float, int, int]:
+        return (self.brings + 1e-12) / max(self.saves, 1e-12), self.group, self.count
 
 
-def allocate(
-    groups: Groups, sensitivities: Sequence[Sensitivity], share: Callable[[Mapping[int, int]], float], target: float
-) -> dict[int, int]:
-    """Channels kept by group so that ``share`` of them is at most ``target``, or as little as can be."""
-    kept = dict(groups.sizes)
-    error = {one.group: one.error for one in sensitivities}
-    now = share(kept)
-    while now > target:
-        steps = [_step(group, kept, groups, error, share, now) for group in kept]
-        possible = [one for one in steps if one is not None]
-        if not possible:
-            break
-        _, group, count, now = min(possible)
-        kept[group] = count
-    return kept
+def allocate(groups: Groups, sensitivities: Sequence[Sensitivity], burden: Burden, target: float) -> dict[int, int]:
+    """Channels kept by group so that ``burden`` is at most the share ``target``, or as little as can be.
+
+    Each move takes from one group as many channels as save most for the error they bring: kernels save nothing before a whole tile is gone.
+    Of all moves on the way that would reach the target, the one that ends with least error is the last; then the room it left is filled.
+    """
+    kept, now, error = dict(groups.sizes), burden.share(groups.sizes), 0.0
+    curves = {one.group: one.error for one in sensitivities}
+    moves = {group: _moves(group, kept, groups, curves, burden) for group in curves}
+    ends: list[tuple[float, int, dict[int, int]]] = [(0.0, 0, kept)] if now <= target else []
+    while now > target and any(moves.values()):
+        every = [move for found in moves.values() for move in found]
+        ends += [(error + m.brings, len(ends), {**kept, m.group: m.count}) for m in every if now - m.saves <= target]
+        best = min(every, key=Move.price)
+        kept, now, error = {**kept, best.group: best.count}, now - best.saves, error + best.brings
+        for other in burden.neighbours(best.group) & moves.keys():
+            moves[other] = _moves(other, kept, groups, curves, burden)
+    return _filled(min(ends)[2], groups, curves, burden, target) if ends else kept
 
 
-def uniform(groups: Groups, share: Callable[[Mapping[int, int]], float], target: float) -> dict[int, int]:
+def _filled(kept: dict[int, int], groups: Groups, curves: Mapping[int, Any], burden: Burden, target: float) -> dict[int, int]:
+    """Gives channels back, those that take most error away first, while the share stays at most ``target``."""
+    room = target - burden.share(kept)
+    while True:
+        found = []
+        for group, curve in curves.items():
+            size, has = groups.sizes[group], kept[group]
+            for count in range(has + step(size), min(has + AHEAD * step(size), size) + 1, step(size)):
+                if (costs := -burden.saved(kept, group, count)) <= room:
+                    found.append((float(curve[size - has] - curve[size - count]), -count, group, costs))
+        relief, count, group, costs = max(found, default=(0.0, 0, 0, 0.0))
+        if relief <= 0:
+            return kept
+        kept, room = {**kept, group: -count}, room - costs
+
+
+def uniform(groups: Groups, burden: Burden, target: float) -> dict[int, int]:
     """The same part of every group: what an allocation must beat."""
     for part in np.arange(1.0, 0.0, -1 / 64):
         kept = {group: max(min(size, round(size * part / step(size)) * step(size)), step(size)) for group, size in groups.sizes.items()}
-        if share(kept) <= target:
+        if burden.share(kept) <= target:
             break
     return kept
 
 
-def _step(group: int, kept: Mapping[int, int], groups: Groups, error: Mapping[int, Any], share: Any, now: float) -> tuple[Any, ...] | None:
-    size = groups.sizes[group]
-    count = -(-kept[group] // step(size)) * step(size) - step(size)
-    if count < step(size) or group not in error:
-        return None
-    curve = error[group]
-    after = share({**kept, group: count})
-    brings = float(curve[size - count] - curve[size - kept[group]])
-    return (brings / max(now - after, 1e-15), group, count, after)
-
-
-def _left(spans: Spans, groups: Groups, kept: Mapping[int, int]) -> float:
-    whole = sum(span.entries for span in spans)
-    return sum(span.entries * kept.get(span.group, span.channels) / groups.sizes.get(span.group, span.channels) for span in spans) / whole
+def _moves(group: int, kept: Mapping[int, int], groups: Groups, curves: Mapping[int, Any], burden: Burden) -> list[Move]:
+    """To the next ``AHEAD`` smaller sizes."""
+    size, every, curve = groups.sizes[group], step(groups.sizes[group]), curves[group]
+    most = (kept[group] - 1) // every * every
+    return [
+        Move(group, count, float(curve[size - count] - curve[size - kept[group]]), burden.saved(kept, group, count))
+        for count in range(most, max(most - AHEAD * every, 0), -every)
+    ]
 
 
 def channels_kept(groups: Groups, kept: Mapping[int, int]) -> dict[int, tuple[int, int]]:

@@ -39,14 +39,16 @@ def fit(rows: Any, target: Any, start: Any, held_out: Any, low: Any, high: Any) 
 def fit_channels(rows: Any, target: Any, start: Any, low: Any, high: Any) -> Any:
     """The same for a depthwise layer: ``rows`` (count, channels, taps + 1), ``target`` (count, channels), ``start`` (channels, taps +
     1)."""
-    second = np.einsum("ncj,nck->cjk", rows, rows, dtype=np.float64, optimize=True)
+    channels = np.ascontiguousarray(rows.transpose(1, 0, 2))
+    turned = channels.transpose(0, 2, 1)
+    second = (turned @ channels).astype(np.float64)
     second += DAMPINGS[1] * (np.trace(second, axis1=1, axis2=2)[:, None, None] / second.shape[-1] + 1e-12) * np.eye(second.shape[-1])
     weights, wanted = start.astype(np.float64), target
     for _ in range(1 + RECTIFIED_ROUNDS):
-        found = np.einsum("nck,ck->nc", rows, weights.astype(np.float32))
+        found = (channels @ weights.astype(np.float32)[:, :, None])[:, :, 0].T
         wanted = np.where(target <= low, np.minimum(found, low), np.where(target >= high, np.maximum(found, high), target))
-        left = np.einsum("nck,nc->ck", rows, wanted - found, dtype=np.float64, optimize=True)
-        weights = weights + np.linalg.solve(second, left[:, :, None])[:, :, 0]
+        left = (turned @ np.ascontiguousarray((wanted - found).T)[:, :, None]).astype(np.float64)
+        weights = weights + np.linalg.solve(second, left)[:, :, 0]
     return weights
 
 

@@ -22,6 +22,8 @@ from converters.prune.spans import channel_rows
 
 DAMPING = 1e-3
 """Of the second moments, as a share of their mean diagonal."""
+MAX_VALUES = 1e9
+"""Entries of inverses that are gone through for one consumer; where its channels are too many for that, several go at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,32 +38,48 @@ class Ranking:
 
 @dataclass(slots=True, eq=False)
 class Consumer:
-    """A layer while its inputs go. ``weight`` (inputs + 1, outputs) float64, ``inverse`` of its moments, ``columns`` (channels, taps) of
-    the
-    group, ``scale`` one over its outputs' variance."""
+    """A layer while its inputs go. ``weight`` (rows left, outputs) float64, ``inverse`` of its moments, ``left``: which of the inputs and
+    the bias these rows are, ``columns`` (channels, taps): where among them the group's channels are, ``scale`` one over its outputs'
+    variance."""
 
     index: int
     weight: Any
     inverse: Any
+    left: Any
     columns: Any
     scale: float
 
+    def whole(self, inputs: int) -> Any:
+        """The weights float32 (``inputs`` + 1, outputs), zeros where inputs have gone."""
+        made = np.zeros((inputs + 1, self.weight.shape[1]), np.float32)
+        made[self.left] = self.weight
+        return made
+
 
 def rank(graph: Graph, groups: Groups, seen: Mapping[int, Seen], group: int, levels: Sequence[int]) -> tuple[Ranking, dict[int, Any]]:
-    """The ranking of ``group``; for each of ``levels`` (channels gone) the new weights of its consumers by node index."""
-    readers = [one for one in seen.values() if one.moments is not None and any(span.group == group for span in one.layer.inputs)]
-    consumers = [_consumer(graph, one, group) for one in readers]
+    """The ranking of ``group``; for each of ``levels`` (channels gone) the new weights of its consumers by node index. Without a reader,
+    or with one too wide for moments, the losses are one entry long: nothing is known."""
+    readers = [one for one in seen.values() if not one.layer.depthwise and any(span.group == group for span in one.layer.inputs)]
+    known = readers and all(one.moments is not None for one in readers)
+    consumers = [_consumer(graph, one, group) for one in readers] if known else []
+    counts = [len(one.weight) - 1 for one in consumers]
     size = groups.sizes[group]
-    left, order, loss, snapshots = list(range(size)), [], [0.0], {}
+    left, loss = list(range(size)), [0.0]
+    order: list[int] = []
+    snapshots: dict[int, Any] = {}
+    at_once = max([1, *(int(size * float(count) ** 2 / 3 / MAX_VALUES) for count in counts)])
     while len(left) > 1 and consumers:
         costs = np.sum([_costs(one, left) for one in consumers], axis=0)
-        gone = int(np.argmin(costs))
-        loss.append(loss[-1] + max(float(costs[gone]), 0.0))
-        order.append(left.pop(gone))
+        until = min([level for level in levels if level > len(order)], default=size - 1) - len(order)
+        chosen = np.argsort(costs, kind="stable")[: min(at_once, until)]
+        gone = [left[at] for at in chosen]
+        loss.extend(loss[-1] + np.cumsum(np.maximum(costs[chosen], 0.0)))
+        order.extend(gone)
+        left = [channel for channel in left if channel not in gone]
         for one in consumers:
-            _remove(one, order[-1])
+            _remove(one, gone)
         if len(order) in levels:
-            snapshots[len(order)] = {one.index: one.weight.astype(np.float32) for one in consumers}
+            snapshots[len(order)] = {one.index: one.whole(inputs) for one, inputs in zip(consumers, counts, strict=True)}
     return Ranking(group, np.array(order + left), np.array(loss)), snapshots
 
 
@@ -88,7 +106,7 @@ def _consumer(graph: Graph, seen: Seen, group: int) -> Consumer:
     channels = np.concatenate([rows for owner, rows in channel_rows(seen.layer.inputs) if owner == group], axis=1)
     columns = (channels[:, :, None] * taps + np.arange(taps)).reshape(len(channels), -1)
     variance = float(seen.target.var(axis=0, dtype=np.float64).sum())
-    return Consumer(seen.layer.index, weight, np.linalg.inv(second), columns, 1.0 / max(variance, 1e-12))
+    return Consumer(seen.layer.index, weight, np.linalg.inv(second), np.arange(len(weight)), columns, 1.0 / max(variance, 1e-12))
 
 
 def _costs(one: Consumer, left: Sequence[int]) -> Any:
@@ -98,11 +116,16 @@ def _costs(one: Consumer, left: Sequence[int]) -> Any:
     return one.scale * np.einsum("cko,cko->c", weights, np.linalg.solve(blocks, weights))
 
 
-def _remove(one: Consumer, channel: int) -> None:
-    columns = one.columns[channel]
-    side = one.inverse[:, columns]
+def _remove(one: Consumer, channels: Sequence[int]) -> None:
+    """Takes the rows of ``channels`` out, so that each time is cheaper than the one before."""
+    columns = one.columns[channels].reshape(-1)
+    stays = np.ones(len(one.left), bool)
+    stays[columns] = False
+    side = one.inverse[stays][:, columns]
     block = np.linalg.inv(one.inverse[np.ix_(columns, columns)])
-    one.weight -= side @ (block @ one.weight[columns])
-    one.inverse -= side @ (block @ side.T)
-    one.weight[columns] = 0.0
-    one.inverse[columns] = one.inverse[:, columns] = 0.0
+    one.weight = one.weight[stays] - side @ (block @ one.weight[columns])
+    inverse = one.inverse[np.ix_(stays, stays)]
+    inverse -= side @ (block @ side.T)
+    one.inverse = inverse
+    one.left = one.left[stays]
+    one.columns = (np.cumsum(stays) - 1)[one.columns]

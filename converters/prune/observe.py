@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,12 @@ import numpy as np
 
 from converters.model import Graph
 from converters.prune.groups import Groups, Layer
-from converters.prune.rows import Window, input_rows, output_rows, places_of, sampled_places, window_of
+from converters.prune.rows import MAX_INPUTS, MAX_TARGET_BYTES, Window, input_rows, output_rows, places_of, sampled_places, window_of
 from converters.prune.walk import Walk
+from edge_agent.errors import ModelError
+
+MAX_HELD_BYTES = 1 << 30
+"""Of what is held of all layers at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +24,8 @@ class Seen:
 
     ``partner``: the other side of the Add behind it, where that is computed earlier; ``target`` is then the sum, so that the layer can make
     up for what its partner lost. ``low`` and ``high``: where a rectifier behind it makes smaller and larger targets all the same.
-    ``moments``: second moments of its inputs and a constant 1, float32 (inputs + 1, inputs + 1), or for one that decides nothing ``None``.
+    ``moments``: second moments of its inputs and a constant 1, float32 (inputs + 1, inputs + 1), or ``None`` for one that decides
+    nothing or is too wide.
     """
 
     layer: Layer
@@ -34,18 +39,34 @@ class Seen:
 
 
 def observe(
-    graph: Graph, groups: Groups, feeds: Sequence[Mapping[str, Any]], held_out: Any, seed: int
+    graph: Graph,
+    groups: Groups,
+    feeds: Sequence[Mapping[str, Any]],
+    held_out: Any,
+    seed: int,
+    enough: Callable[[], bool],
 ) -> tuple[dict[int, Seen], list[Any]]:
     """What was seen of each layer by its node's index, and all outputs of each sample in one row. Moments leave the samples in the mask
-    ``held_out`` out."""
+    ``held_out`` out. Raises :class:`ModelError` where they would need too much memory, or there has been ``enough`` before the end."""
+    _check_size(graph, groups)
     walk = Walk(graph, feeds, groups.shapes)
     seen = {}
     for layer in groups.layers:
+        if enough():
+            raise ModelError("the network is too large: time was up before all of its layers had been looked at")
         node = graph.nodes[layer.index]
         inputs = walk.to(layer.index)[node.input[0]]
         outputs = walk.to(layer.index + 1)[node.output[0]]
         seen[layer.index] = _look(graph, groups, layer, inputs, outputs, walk.held, held_out, seed)
     return seen, flat_outputs(graph, walk.end())
+
+
+def _check_size(graph: Graph, groups: Groups) -> None:
+    sizes = [graph.constants[graph.nodes[layer.index].input[1]] for layer in groups.layers if not layer.depthwise]
+    inputs = [weight[0].size if weight.ndim > 2 else min(weight.shape) for weight in sizes]
+    held = sum(4 * count**2 for count in inputs if count <= MAX_INPUTS) + len(groups.layers) * MAX_TARGET_BYTES // 4
+    if held > MAX_HELD_BYTES:
+        raise ModelError(f"the network is too large: what is held of its layers would take {held >> 20} MiB")
 
 
 def flat_outputs(graph: Graph, held: Mapping[str, list[Any]]) -> list[Any]:
@@ -70,11 +91,11 @@ def with_one(rows: Any) -> Any:
     return np.concatenate([rows.reshape(len(rows), -1), np.ones((len(rows), 1), rows.dtype)], axis=1)
 
 
-def moments(rows: Any, chunk: int = 4096) -> Any:
-    """``rows``' inner product with itself, float64, taken in pieces."""
+def moments(rows: Any, chunk: int = 1024) -> Any:
+    """``rows``' inner product with itself, float64; of float32 rows in pieces, whose products are close enough in float32."""
     total = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk].astype(np.float64)
+        part = rows[start : start + chunk]
         total += part.T @ part
     return total
 
@@ -93,16 +114,15 @@ def _look(
     weight = graph.constants[node.input[1]]
     window = window_of(node, weight, inputs[0].shape[2:]) if node.op_type == "Conv" else None
     images = sum(len(array) for array in inputs)
-    at = sampled_places(
-        images, places_of(outputs[0]), weight[0].size if window else len(weight), np.random.default_rng((seed, layer.index))
-    )
+    reads, writes = (weight[0].size if window else inputs[0].shape[1]), outputs[0].shape[1]
+    at = sampled_places(images, places_of(outputs[0]), reads, writes, np.random.default_rng((seed, layer.index)))
     target = output_rows(outputs, at)
     name, partner = _partner(graph, node, held)
     if partner:
         target = target + output_rows(held[partner], at)
     low, high = _rectifier(graph, name)
     second = None
-    if not layer.depthwise and _decides(groups, layer):
+    if not layer.depthwise and _decides(groups, layer) and reads <= MAX_INPUTS:
         rows = with_one(input_rows(inputs, window, at))[~row_mask(held_out, at)]
         second = (moments(rows) / len(rows)).astype(np.float32)
     return Seen(layer, window, at, target, partner, low, high, second)

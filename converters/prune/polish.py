@@ -1,47 +1,75 @@
 """A narrowed and recovered network goes on learning from the original: gradient steps on the squared difference of their outputs.
 
-Distillation without labels and without a framework (Adam in numpy). Besides the samples themselves it sees blends of two of them and, for
-images, small shifts: whatever they show, what the original answers there is right.
+Distillation without labels and without a framework. Besides the samples themselves it sees blends of two of them and, for images, small
+shifts: whatever they show, what the original answers there is right. The answers are asked for once, for all shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from converters.model import Graph
-from converters.prune.cost import cost
-from converters.prune.tape import forward, supported
+from converters.prune.cost import Cost, cost
+from converters.prune.learn import BATCH, learn
+from converters.prune.tape import channels_last, supported
 from converters.prune.walk import opened
 from converters.shapes import infer_shapes
 
-BATCH = 32
-WORK_MACS = 65e9
-"""Spent at most on one network, forward and backward; it sets the number of rounds, so that the same input gives the same weights."""
-MAX_ROUNDS = 200
-MIN_ROUNDS = 3
-RATE = 3e-3
+VALUE_WORK = 19
+"""What moving a value costs beside a multiplication, in numpy as measured on convolutions of 16 to 64 channels."""
+MIN_STEPS = 60
+MAX_STEPS = 1000
 VARIANTS = 16
-"""Made of each sample, for the rounds to choose from: with fewer, the fit is better and the answers to new samples are not."""
+"""Made of each sample at most, to choose from: with fewer, the fit is better and the answers to new samples are not."""
+ANSWER_MACS = 100e9
+"""Spent at most on asking the original about them."""
+MAX_BYTES = 1 << 28
+"""Of all that is shown."""
 
 
-def polish(graph: Graph, original: Graph, feeds: Sequence[Mapping[str, Any]], seed: int = 0) -> Graph:
-    """``graph`` with weights moved towards the answers of ``original`` on ``feeds``; the same graph when it has an operator that cannot be
-    followed backwards, several inputs or outputs, or is too large for a few rounds."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Lessons:
+    """``shown``: inputs float32, channels last; ``answers`` of the original, float32 (count, entries)."""
+
+    shown: Any
+    answers: Any
+
+
+def lessons(graph: Graph, feeds: Sequence[Mapping[str, Any]], seed: int = 0) -> Lessons | None:
+    """What networks like ``graph`` may learn from; ``None`` where it has an operator that cannot be followed backwards, or several inputs
+    or outputs."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1 or not supported(graph, infer_shapes(graph)):
-        return graph
+        return None
     name = graph.inputs[0].name
     samples = np.concatenate([np.asarray(feed[name], np.float32) for feed in feeds])
-    rounds = int(min(MAX_ROUNDS, WORK_MACS / (3 * max(cost(graph).macs, 1) * len(samples))))
-    if rounds < MIN_ROUNDS or len(samples) != len(feeds):
-        return graph
+    if len(samples) != len(feeds):
+        return None
+    most = min(ANSWER_MACS / max(cost(graph).macs, 1), MAX_BYTES / samples[0].nbytes)
     draw = np.random.default_rng(seed)
-    shown = np.concatenate([samples, *(varied(samples, draw) for _ in range(VARIANTS))])
-    run = opened(original)
+    more = [varied(samples, draw) for _ in range(int(min(VARIANTS, most // len(samples))))]
+    shown = np.concatenate([samples, *more])
+    run = opened(graph)
     answers = np.concatenate([run({name: sample[None]})[0] for sample in shown])
-    return _learn(graph, shown, answers, len(samples) * rounds // BATCH, draw)
+    return Lessons(channels_last(shown), answers.astype(np.float32))
+
+
+def polish(graph: Graph, taught: Lessons, work: float, *, enough: Callable[[], bool], seed: int = 0) -> Graph:
+    """``graph`` with weights moved towards the ``taught`` answers by as many steps as ``work`` (multiplications) allows; the same graph
+    where those are too few to help."""
+    spent = cost(graph)
+    steps = int(min(MAX_STEPS, work / (BATCH * work_of(spent))))
+    if steps < MIN_STEPS:
+        return graph
+    return learn(graph, spent, taught.shown, taught.answers, steps, np.random.default_rng((seed, 1)), enough=enough)
+
+
+def work_of(spent: Cost) -> float:
+    """One sample forward and backward, as so many multiplications."""
+    return 3.0 * (spent.macs + VALUE_WORK * sum(node.moved for node in spent.by_node) / 2)
 
 
 def varied(samples: Any, draw: np.random.Generator) -> Any:
@@ -53,40 +81,3 @@ def varied(samples: Any, draw: np.random.Generator) -> Any:
         moves = [draw.integers(-most, most + 1, len(samples)) for most in reach]
         made = np.stack([np.roll(image, move, (1, 2)) for image, move in zip(made, zip(*moves, strict=True), strict=True)])
     return made
-
-
-def _learn(graph: Graph, shown: Any, answers: Any, steps: int, draw: np.random.Generator) -> Graph:
-    names = {name for node in graph.nodes if node.op_type in ("Conv", "Gemm") for name in node.input[1:] if name}
-    weights = {name: graph.constants[name].astype(np.float32) for name in sorted(names)}
-    first, second = ({name: np.zeros_like(array) for name, array in weights.items()} for _ in range(2))
-    scale = np.float32(1 / max(float(answers.var(axis=0).mean()), 1e-12))
-    for index in range(1, steps + 1):
-        chosen = draw.integers(0, len(shown), BATCH)
-        gradients = _gradients(graph, weights, shown[chosen], answers[chosen], scale)
-        rate = RATE * 0.5 * (1 + np.cos(np.pi * index / steps)) * min(1.0, index / 50)
-        for name, gradient in gradients.items():
-            first[name] += 0.1 * (gradient - first[name])
-            second[name] += 0.001 * (gradient * gradient - second[name])
-            step = (first[name] / (1 - 0.9**index)) / (np.sqrt(second[name] / (1 - 0.999**index)) + 1e-8)
-            weights[name] = (weights[name] - rate * step).astype(np.float32)
-    return graph.edited(graph.nodes, weights)
-
-
-def _gradients(graph: Graph, weights: Mapping[str, Any], batch: Any, wanted: Any, scale: Any) -> dict[str, Any]:
-    """Of the squared difference from ``wanted``, by the name of the weights."""
-    values = {graph.inputs[0].name: batch, "": None}
-    backs = []
-    for node in graph.nodes:
-        inputs = [weights.get(name, graph.constants.get(name)) if name not in values else values[name] for name in node.input]
-        values[node.output[0]], back = forward(node, inputs)
-        backs.append(back)
-    output = graph.outputs[0].name
-    pending = {output: (values[output] - wanted) * (2 * scale / wanted.size)}
-    for node, back in zip(reversed(graph.nodes), reversed(backs), strict=True):
-        gradient = pending.pop(node.output[0], None)
-        if gradient is None:
-            continue
-        for name, part in zip(node.input, back(gradient), strict=False):
-            if part is not None and (name in weights or name in values):
-                pending[name] = pending[name] + part if name in pending else part
-    return {name: pending[name] for name in weights if name in pending}

@@ -20,7 +20,8 @@ class LayerKept:
 class Pruned:
     """A narrower network. ``share`` of the cost was asked for; ``macs`` and ``params`` are what it has. ``error``: squared error of its
     outputs over their variance, on samples that no weight was fitted to (they chose the damping, and whether polishing helped). ``cpu_s``:
-    processor seconds that it took, the study of the network included."""
+    processor seconds that it took; what several networks of one study have in common counts for the first that needed it. ``notes``
+    say what was left out for want of time."""
 
     share: float
     graph: Graph
@@ -29,3 +30,4 @@ class Pruned:
     layers: tuple[LayerKept, ...]
     error: float
     cpu_s: float = 0.0
+    notes: tuple[str, ...] = ()

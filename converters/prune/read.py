@@ -20,6 +20,5 @@ def read_pruned(folder: Path, answer: Mapping[str, Any]) -> tuple[Pruned, ...]:
 def _pruned(path: Path, facts: Mapping[str, Any]) -> Pruned:
     layers = tuple(LayerKept(layer["name"], layer["before"], layer["after"]) for layer in facts["layers"])
     graph = graph_of(onnx.load(str(path)))
-    return Pruned(
-        float(facts["share"]), graph, int(facts["macs"]), int(facts["params"]), layers, float(facts["error"]), float(facts["cpu_s"])
-    )
+    sizes = (int(facts["macs"]), int(facts["params"]))
+    return Pruned(float(facts["share"]), graph, *sizes, layers, float(facts["error"]), float(facts["cpu_s"]), tuple(facts["notes"]))

@@ -17,7 +17,7 @@ from converters.prune.fit import fit, fit_channels
 from converters.prune.groups import Groups
 from converters.prune.importance import matrix
 from converters.prune.observe import Seen, flat_outputs, layer_rows, row_mask, with_one
-from converters.prune.rows import output_rows
+from converters.prune.rows import MAX_INPUTS, output_rows
 from converters.prune.spans import kept_entries
 from converters.prune.walk import Walk
 
@@ -58,8 +58,10 @@ def _fitted(graph: Graph, one: Seen, keep: Mapping[int, Any], node: Any, held: M
     if one.partner:
         theirs = output_rows(held[one.partner], one.at)
         target, low, high = target - theirs, low - theirs, high - theirs
-    rows = layer_rows(one, held[node.input[0]])
     start = matrix(graph, node)
+    if not one.layer.depthwise and len(start) > MAX_INPUTS + 1:
+        return start
+    rows = layer_rows(one, held[node.input[0]])
     if one.layer.depthwise:
         times = target.shape[1] // rows.shape[1]
         rows = np.concatenate([np.repeat(rows, times, axis=1), np.ones((len(rows), target.shape[1], 1), np.float32)], axis=2)

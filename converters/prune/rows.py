@@ -11,7 +11,9 @@ import numpy as np
 
 from converters.model import attributes
 
-MAX_ROWS = 20_000
+MIN_ROWS, MAX_ROWS = 4_000, 12_000
+ROWS_AN_INPUT = 10
+"""Looked at of a layer, for each weight that an output has; between the two bounds."""
 MAX_ROW_BYTES = 96 << 20
 """Of the rows of one layer, float32."""
 
@@ -47,9 +49,16 @@ def _same(size: int, kernel: int, stride: int, dilation: int, *, upper: bool) ->
     return (total // 2, total - total // 2) if upper else (total - total // 2, total // 2)
 
 
-def sampled_places(images: int, places: int, inputs: int, draw: np.random.Generator) -> Any:
+MAX_TARGET_BYTES = 16 << 20
+"""Of the outputs of one layer at those rows, float32: they are held for all layers."""
+MAX_INPUTS = 4608
+"""Wider layers (512 channels of 3 x 3) are neither ranked nor fitted: their second moments alone would be hundreds of MiB."""
+
+
+def sampled_places(images: int, places: int, inputs: int, outputs: int, draw: np.random.Generator) -> Any:
     """Which of the ``places`` of each image are looked at: int64 (images, chosen), as many as memory and ``MAX_ROWS`` allow."""
-    rows = min(MAX_ROWS, max(MAX_ROW_BYTES // (4 * inputs), 1))
+    wanted = min(max(ROWS_AN_INPUT * inputs, MIN_ROWS), MAX_ROWS)
+    rows = min(wanted, max(MAX_ROW_BYTES // (4 * inputs), 1), max(MAX_TARGET_BYTES // (4 * outputs), 1))
     chosen = min(places, max(rows // images, 1))
     return np.stack([np.sort(draw.permutation(places)[:chosen]) for _ in range(images)])
 
