@@ -12,6 +12,8 @@ from converters.prune.observe import moments
 DAMPINGS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Shares of the mean diagonal of the second moments."""
 RECTIFIED_ROUNDS = 3
+WIDE = 1500
+"""Layers with more inputs are solved for twice only: once with a middling damping, once for a rectifier."""
 
 
 def fit(rows: Any, target: Any, start: Any, held_out: Any, low: Any, high: Any) -> Any:
@@ -29,7 +31,7 @@ def fit(rows: Any, target: Any, start: Any, held_out: Any, low: Any, high: Any) 
     solved = _solved(second, best * base)
     weights = start + solved(_against(rows, wanted - _times(rows, start), held_out))
     if np.isfinite(low).any() or np.isfinite(high).any():
-        for _ in range(RECTIFIED_ROUNDS):
+        for _ in range(RECTIFIED_ROUNDS if len(second) <= WIDE else 1):
             found = _times(rows, weights)
             wanted = np.where(target <= low, np.minimum(found, low), np.where(target >= high, np.maximum(found, high), target))
             weights = weights + solved(_against(rows, wanted - found, held_out))
@@ -53,7 +55,7 @@ def fit_channels(rows: Any, target: Any, start: Any, low: Any, high: Any) -> Any
 
 
 def _damping(rows: Any, target: Any, start: Any, held_out: Any, second: Any, base: float) -> float:
-    if not held_out.any():
+    if not held_out.any() or len(second) > WIDE:
         return DAMPINGS[2]
     left = target - _times(rows, start)
     against = _against(rows, left, held_out)

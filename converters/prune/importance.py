@@ -22,7 +22,7 @@ from converters.prune.spans import channel_rows
 
 DAMPING = 1e-3
 """Of the second moments, as a share of their mean diagonal."""
-MAX_VALUES = 1e9
+MAX_VALUES = 1e8
 """Entries of inverses that are gone through for one consumer; where its channels are too many for that, several go at once."""
 
 

@@ -28,11 +28,14 @@ def prune_all(study: Study, shares: Sequence[float], budget: Budget) -> tuple[Pr
     """The network of ``study`` at each of the ``shares``, recovered; those that are not near enough, polished. Fewer of them when the
     ``budget`` runs out, with notes of what was left out."""
     made: list[Pruned] = []
+    took_s = 0.0
     for share in shares:
-        if made and budget.over(0.9):
+        if made and budget.spent_s() + took_s > budget.seconds:
             break
         before = budget.spent_s() if made else 0.0
+        began = budget.spent_s()
         one = prune_graph(study, share)
+        took_s = budget.spent_s() - began
         made.append(replace(one, cpu_s=budget.spent_s() - before))
     if len(made) < len(shares):
         late = f"{len(shares) - len(made)} more shares were left out: {budget.seconds:g} s of processor time were up"
