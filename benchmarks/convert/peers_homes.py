@@ -58,7 +58,7 @@ def _make(peer: str, folder: Path) -> str:
     requirements, lowest = WANTED[peer]
     python = _interpreter(lowest)
     if python is None:
-        return f"needs Python {lowest[0]}.{lowest[1]} or newer on PATH"
+        return f"needs Python {lowest[0]}.{lowest[1]} or newer, and none is on PATH"
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
     for command in ([python, "-m", "venv", "--clear", str(folder)], pip):
         try:
@@ -73,13 +73,14 @@ def _make(peer: str, folder: Path) -> str:
 
 
 def _interpreter(lowest: tuple[int, int]) -> str | None:
-    """Ours where it is new enough, else one on PATH that really starts (a version manager's shim may not)."""
+    """Ours where it is new enough, else one on PATH that really starts (pyenv's shims often do not), else one that pyenv has."""
     if sys.version_info[:2] >= lowest:
         return sys.executable
     for minor in range(13, lowest[1] - 1, -1):
-        found = shutil.which(f"python3.{minor}")
-        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return found
+        own = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/3.{minor}.*/bin/python3"))
+        for found in (shutil.which(f"python3.{minor}"), *map(str, own)):
+            if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+                return found
     return None
 
 
