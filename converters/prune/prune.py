@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from converters.prune.pruned import LayerKept, Pruned
 from converters.prune.recover import recover
 from converters.prune.study import Study, outputs_of, relative_error
 from converters.prune.weigh import BALANCED, Burden, Weighing
+from edge_agent.errors import ModelError
 
 NEAR = 0.004
 """A network whose outputs differ from the original's by a smaller share of their variance is not polished: its answers are the same."""
@@ -26,7 +27,7 @@ WORK = 60e9
 
 def prune_all(study: Study, shares: Sequence[float], budget: Budget) -> tuple[Pruned, ...]:
     """The network of ``study`` at each of the ``shares``, recovered; those that are not near enough, polished. Fewer of them when the
-    ``budget`` runs out, with notes of what was left out."""
+    ``budget`` runs out, with notes of what was left out; :class:`ModelError` when it does before the first is made."""
     made: list[Pruned] = []
     took_s = 0.0
     for share in shares:
@@ -34,7 +35,12 @@ def prune_all(study: Study, shares: Sequence[float], budget: Budget) -> tuple[Pr
             break
         before = budget.spent_s() if made else 0.0
         began = budget.spent_s()
-        one = prune_graph(study, share)
+        try:
+            one = prune_graph(study, share, enough=budget.over)
+        except ModelError:
+            if made:
+                break
+            raise
         took_s = budget.spent_s() - began
         made.append(replace(one, cpu_s=budget.spent_s() - before))
     if len(made) < len(shares):
@@ -43,15 +49,17 @@ def prune_all(study: Study, shares: Sequence[float], budget: Budget) -> tuple[Pr
     return _all_polished(study, made, budget)
 
 
-def prune_graph(study: Study, target: float, weighing: Weighing = BALANCED, *, even: bool = False) -> Pruned:
+def prune_graph(
+    study: Study, target: float, weighing: Weighing = BALANCED, *, even: bool = False, enough: Callable[[], bool] | None = None
+) -> Pruned:
     """The network of ``study`` at ``target`` share of its cost, or as near as its groups allow, recovered and not polished. ``even``: the
-    same part of every group, for comparison."""
+    same part of every group, for comparison. Raises :class:`ModelError` when there has been ``enough`` before the end."""
     burden = Burden(study.groups, cost(study.graph), weighing)
     kept = uniform(study.groups, burden, target) if even else allocate(study.groups, study.sensitivities, burden, target)
-    return with_channels(study, kept, target)
+    return with_channels(study, kept, target, enough)
 
 
-def with_channels(study: Study, kept: Mapping[int, int], share: float) -> Pruned:
+def with_channels(study: Study, kept: Mapping[int, int], share: float, enough: Callable[[], bool] | None = None) -> Pruned:
     """The network of ``study`` with so many channels of each group, recovered."""
     keep = {
         group: np.sort(study.rankings[group].order[study.groups.sizes[group] - count :])
@@ -59,7 +67,7 @@ def with_channels(study: Study, kept: Mapping[int, int], share: float) -> Pruned
         if count < study.groups.sizes[group]
     }
     thin = narrowed(study.graph, study.groups, keep)
-    graph, outputs = recover(thin, study.groups, study.seen, keep, study.feeds, study.held_out)
+    graph, outputs = recover(thin, study.groups, study.seen, keep, study.feeds, study.held_out, enough)
     held_out = _checked(study)
     error = relative_error(np.stack(outputs)[held_out], study.outputs[held_out])
     after = cost(graph)

@@ -6,7 +6,7 @@ Closed form, no labels, no gradients. Later layers see, and make up for, the err
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from converters.prune.observe import Seen, flat_outputs, layer_rows, row_mask, w
 from converters.prune.rows import MAX_INPUTS, output_rows
 from converters.prune.spans import kept_entries
 from converters.prune.walk import Walk
+from edge_agent.errors import ModelError
 
 
 def recover(
@@ -29,10 +30,12 @@ def recover(
     keep: Mapping[int, Any],
     feeds: Sequence[Mapping[str, Any]],
     held_out: Any,
+    enough: Callable[[], bool] | None = None,
 ) -> tuple[Graph, list[Any]]:
     """``graph``, which was narrowed to ``keep``, with fitted weights, and its outputs for each of ``feeds`` (those of ``observe``).
 
     ``held_out``: bool, one a sample; those only choose how far weights may move. Layers before the first narrowed one stay as they are.
+    Raises :class:`ModelError` when there has been ``enough`` before the last layer.
     """
     walk = Walk(graph, feeds, groups.shapes)
     nodes, constants = list(graph.nodes), dict(graph.constants)
@@ -42,6 +45,8 @@ def recover(
         touched = touched or any(span.group in keep for span in (*one.layer.inputs, *one.layer.outputs))
         if not touched:
             continue
+        if enough is not None and enough():
+            raise ModelError("time was up before all layers of the narrowed network had been fitted")
         node = nodes[index]
         held = walk.to(index)
         made = _fitted(graph, one, keep, node, held, held_out)

@@ -80,7 +80,18 @@ def test_polishing_brings_the_answers_nearer(learnt: Study) -> None:
 
 
 def test_time_that_is_up_leaves_what_is_done_with_a_note(plain: Graph, learnt: Study) -> None:
-    (only,) = prune_all(learnt, (0.3, 0.15, 0.1), Budget(0.0))
+    with pytest.raises(ModelError, match="time was up"):
+        prune_all(learnt, (0.3,), Budget(0.0))
+
+    class OneLeft(Budget):
+        """Runs out once a first network is made."""
+
+        def spent_s(self) -> float:
+            return 0.0 if next(asked, None) else 2.0
+
+    layers = len(learnt.groups.layers)
+    asked = iter([True] * (layers + 3))
+    (only,) = prune_all(learnt, (0.3, 0.15, 0.1), OneLeft(1.0))
     assert only.share == 0.3 and cost(only.graph).macs < cost(plain).macs
     assert any("2 more shares were left out" in note for note in only.notes) and any("not polished" in note for note in only.notes)
     with pytest.raises(ModelError, match="time was up"):
