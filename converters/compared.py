@@ -28,7 +28,7 @@ def compared(first: Answers, second: Answers, latencies: tuple[Latency, Latency]
         "samples": len(first.split.evaluate),
         "size_ratio": len(second.subject.data) / len(first.subject.data),
         "latency_ratio": None if speed is None else asdict(speed),
-        **{key: _plain(value) for key, value in asdict(found).items() if key not in ("disagreements", "samples")},
+        **{key: _plain(value) for key, value in asdict(found).items() if key not in ("disagreements", "samples", "unmeasured")},
         "disagreements": [asdict(item) for item in found.disagreements[:MAX_LISTED]],
     }
 

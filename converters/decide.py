@@ -29,9 +29,15 @@ def choose_metric(processing: Processing, samples: Samples, graph: Graph | None)
         return "regressor"
     if samples.labels is not None or processing.decides or processing.labels:
         return "top1"
-    if graph is not None and graph.producers()[graph.outputs[0].name].op_type == "Softmax":
-        return "top1"
-    return "error"
+    first = None if graph is None else graph.producers().get(graph.outputs[0].name)  # an input or a constant is given by no node
+    return "top1" if first is not None and first.op_type == "Softmax" else "error"
+
+
+def measured_output(metric: str, proof: Proof, processing: Processing) -> str | None:
+    """The output that ``metric`` judges a model by; ``None`` where that is all of them, or where the device was told to read no other."""
+    if metric == "top1":
+        return None if _named(processing) else _scores_of(proof).name
+    return proof.outputs[0].name if metric in ("regressor", "autoencoder") else None
 
 
 def decisions(proof: Proof, processing: Processing) -> list[str]:
@@ -43,7 +49,7 @@ def verdicts(proof: Proof, processing: Processing) -> list[Verdict]:
     """What a device would say of each sample, with its scores."""
     steps = processing.postprocess
     if not processing.decides:
-        chosen = next((step.args.get("name") for step in steps if step.op == "output"), None)
+        chosen = _named(processing)
         spec = next((s for s in proof.outputs if s.name == chosen), _scores_of(proof))
         single = math.prod(size or 1 for size in spec.shape) == 1
         first = () if chosen else (Step("output", {"name": spec.name}),)
@@ -51,6 +57,11 @@ def verdicts(proof: Proof, processing: Processing) -> list[Verdict]:
     decide = compile_postprocess(steps, proof.outputs, processing.labels)
     count = len(next(iter(proof.values.values())))
     return [decide({name: array[i] for name, array in proof.values.items()}) for i in range(count)]
+
+
+def _named(processing: Processing) -> Any:
+    """The output that the processing file names."""
+    return next((step.args.get("name") for step in processing.postprocess if step.op == "output"), None)
 
 
 def _scores_of(proof: Proof) -> TensorSpec:

@@ -9,7 +9,7 @@ import numpy as np
 
 from converters.choose import Tried
 from converters.decide import verdicts
-from converters.evaluate import real
+from converters.distance import real
 from converters.metrics.yardstick import alarm_scores
 from converters.original import Original
 from converters.recipe import Recipe

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from converters.distance import OutputNoise, distance, each_output
 from converters.metrics.figures import Figures, Threshold
 from converters.metrics.intervals import paired_interval, wilson
 from converters.workshop import Proof
@@ -33,7 +32,8 @@ class Evaluation:
 
     ``measure`` names what ``original_accuracy`` and ``accuracy`` are, 1 being perfect; ``threshold`` is an alarm's, where there is one.
     ``commonest`` is the share of right answers that always naming the commonest class would give.
-    ``drop``, ``agreement`` and the accuracies are ``None`` where they do not apply. ``max_abs_error`` and ``sqnr_db`` compare raw outputs.
+    ``drop``, ``agreement`` and the accuracies are ``None`` where they do not apply. ``max_abs_error`` and ``sqnr_db`` (of the worst output)
+    compare raw outputs, ``outputs`` each of them; ``unmeasured`` are those that the metric does not look at.
     """
 
     metric: str
@@ -52,6 +52,8 @@ class Evaluation:
     disagreements: tuple[Disagreement, ...] = ()
     measure: str = "accuracy"
     threshold: Threshold | None = None
+    outputs: tuple[OutputNoise, ...] = ()
+    unmeasured: tuple[OutputNoise, ...] = ()
 
 
 def evaluate(
@@ -62,12 +64,16 @@ def evaluate(
     classes: tuple[Sequence[str], Sequence[str]],
     truth: Sequence[str] | None,
     figures: Figures | None = None,
+    measured: str | None = None,
 ) -> Evaluation:
     """``classes`` are the decisions on the original's and the candidate's outputs, ``truth`` the labels, both only for metric top1;
-    ``figures`` what a model of another kind loses by its own measure."""
+    ``figures`` what a model of another kind loses by its own measure. ``measured`` is the one output that the metric looks at, where
+    somebody may read the others too."""
     finite = all(bool(np.isfinite(array).all()) for array in candidate.values.values() if array.dtype.kind == "f")
     largest, sqnr_db = distance(original, candidate)
-    raw = Evaluation("error", len(rows), largest, sqnr_db, finite)
+    outputs = each_output(original, candidate)
+    unmeasured = tuple(noise for noise in outputs if metric != "error" and measured not in (None, noise.name))
+    raw = Evaluation("error", len(rows), largest, sqnr_db, finite, outputs=outputs, unmeasured=unmeasured)
     if figures is not None:
         return replace(
             raw,
@@ -110,26 +116,3 @@ def evaluate(
 
 def _share(given: Sequence[str], truth: Sequence[str]) -> float:
     return sum(a == t for a, t in zip(given, truth, strict=True)) / len(truth)
-
-
-def distance(original: Proof, candidate: Proof) -> tuple[float, float]:
-    """Largest absolute difference, and signal to noise in dB over all outputs; integers are made real first."""
-    largest, signal, noise = 0.0, 0.0, 0.0
-    for before, after in zip(original.outputs, candidate.outputs, strict=True):
-        left, right = real(original.values[before.name], before), real(candidate.values[after.name], after)
-        if left.shape != right.shape:
-            return math.inf, -math.inf
-        with np.errstate(invalid="ignore", over="ignore"):
-            difference = np.abs(left - right)
-        largest = max(largest, float(difference.max(initial=0.0)))
-        signal += float(np.square(left).sum())
-        noise += float(np.square(difference).sum())
-    if not math.isfinite(noise):
-        return math.inf, -math.inf
-    return largest, 10 * math.log10(max(signal, 1e-30) / max(noise, 1e-30 + signal * 1e-20))
-
-
-def real(array: Any, spec: Any) -> Any:
-    """Quantized integers as the real numbers they stand for, float64."""
-    values = array.astype(np.float64)
-    return values if spec.scale is None else (values - (spec.zero_point or 0)) * spec.scale

@@ -142,6 +142,7 @@ def _tried(item: Tried, *, timings: bool) -> dict[str, Any]:
         **_evaluation(item.evaluation),
         "disagreements": [asdict(d) for d in item.evaluation.disagreements[:MAX_LISTED]],
         "confusions": _confusions(item.evaluation),
+        "outputs": [asdict(noise) for noise in item.evaluation.outputs],
         "notes": list(item.judgement.notes),
     }
     if timings:
@@ -172,7 +173,7 @@ def _variants(found: Found) -> list[dict[str, Any]]:
 
 
 def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    tree = {key: value for key, value in asdict(evaluation).items() if key not in ("disagreements",)}
+    tree = {key: value for key, value in asdict(evaluation).items() if key not in ("disagreements", "outputs", "unmeasured")}
     return {key: {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else _plain(value) for key, value in tree.items()}
 
 

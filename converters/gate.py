@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from converters.distance import OutputNoise
 from converters.evaluate import Evaluation
 from converters.timing import Ratio
 
@@ -85,25 +86,42 @@ def quality(evaluation: Evaluation, limits: Limits) -> list[str]:
     if not evaluation.finite:
         return ["gives NaN or infinity where the original gives numbers"]
     if evaluation.drop is None:
-        if evaluation.sqnr_db < limits.min_sqnr_db:
-            return [
-                f"its outputs are too far from the original's (signal to noise {evaluation.sqnr_db:.1f} dB, {limits.min_sqnr_db:g} asked)"
-            ]
-        return []
+        return _noise(evaluation, limits)
+    reasons = [_too_far(f"output {noise.name} is", noise.sqnr_db, limits) for noise in evaluation.unmeasured if _noisy(noise, limits)]
     if evaluation.drop > limits.max_drop + 1e-12:
         what = "loses" if evaluation.labelled else "may lose up to"
         percent, allowed = 100 * evaluation.drop, 100 * limits.max_drop
-        return [f"{what} {percent:.2f} points of {evaluation.measure} on {evaluation.samples} samples, {allowed:.2f} are allowed"]
+        lost = f"{what} {percent:.2f} points of {evaluation.measure} on {evaluation.samples} samples, {allowed:.2f} are allowed"
+        return [lost, *reasons]
     if limits.strict and evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
         return [
             f"is not proven to lose at most {100 * limits.max_drop:.2f} points: on {evaluation.samples} samples the loss may be "
-            f"{100 * evaluation.drop_high:.2f} (95 % interval); give more samples, or leave --strict out"
+            f"{100 * evaluation.drop_high:.2f} (95 % interval); give more samples, or leave --strict out",
+            *reasons,
         ]
-    return []
+    return reasons
+
+
+def _noise(evaluation: Evaluation, limits: Limits) -> list[str]:
+    """Of a model that is judged by the noise on its outputs: each must be good."""
+    if evaluation.sqnr_db >= limits.min_sqnr_db:
+        return []
+    bad = [noise for noise in evaluation.outputs if _noisy(noise, limits)]
+    if len(evaluation.outputs) < 2 or not bad:
+        return [_too_far("outputs are", evaluation.sqnr_db, limits)]
+    return [_too_far(f"output {noise.name} is", noise.sqnr_db, limits) for noise in bad]
+
+
+def _noisy(noise: OutputNoise, limits: Limits) -> bool:
+    return noise.sqnr_db < limits.min_sqnr_db
+
+
+def _too_far(what: str, sqnr_db: float, limits: Limits) -> str:
+    return f"its {what} too far from the original's (signal to noise {sqnr_db:.1f} dB, {limits.min_sqnr_db:g} asked)"
 
 
 def _notes(evaluation: Evaluation, limits: Limits) -> tuple[str, ...]:
-    notes = []
+    notes = [_drowned(noise) for noise in evaluation.outputs if noise.drowned] if evaluation.metric in ("error", "regressor") else []
     right, commonest = evaluation.original_accuracy, evaluation.commonest
     if right is not None and commonest is not None and right <= commonest < 1:
         notes.append(
@@ -116,3 +134,11 @@ def _notes(evaluation: Evaluation, limits: Limits) -> tuple[str, ...]:
             f"(95 % interval), {100 * limits.max_drop:.2f} are allowed"
         )
     return tuple(notes)
+
+
+def _drowned(noise: OutputNoise) -> str:
+    few = ", ".join(str(at) for at in noise.drowned[:8]) + (", ..." if len(noise.drowned) > 8 else "")
+    return (
+        f"output {noise.name}: of its values {few} (from 0) nothing is left but noise, which the larger ones hide; give each quantity "
+        "an output of its own, or scale them alike"
+    )

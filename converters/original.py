@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.decide import choose_metric, decisions, expected
+from converters.decide import choose_metric, decisions, expected, measured_output
 from converters.errors import Died, InputError
 from converters.evaluate import Evaluation, evaluate
 from converters.metrics.yardstick import Yardstick, yardstick
@@ -39,7 +39,8 @@ class Original:
         """How far a candidate's outputs are from these."""
         classes = tuple(decisions(proof, recipe.processing)) if self.metric == "top1" else ()
         figures = self.measure(proof) if self.measure else None
-        return evaluate(self.proof, proof, self.split.evaluate, self.metric, (self.classes, classes), self.truth, figures)
+        measured = measured_output(self.metric, self.proof, recipe.processing)
+        return evaluate(self.proof, proof, self.split.evaluate, self.metric, (self.classes, classes), self.truth, figures, measured)
 
 
 def run_original(workshop: Workshop, source: Source, graph: Graph | None, samples_path: Path, recipe: Recipe) -> Original:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from converters.distance import distance
 from converters.errors import UnsupportedOp
-from converters.evaluate import distance
 from converters.model import Graph
 from converters.original import Original
 from converters.targets.onnx_qdq import emit_onnx_int8

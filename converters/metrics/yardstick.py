@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.distance import real
 from converters.errors import InputError
-from converters.evaluate import real
 from converters.metrics.boxes import detections
 from converters.metrics.detection import compare_detections
 from converters.metrics.figures import Figures

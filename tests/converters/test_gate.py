@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from converters.evaluate import Evaluation, evaluate
-from converters.metrics.intervals import paired_interval, wilson
 from converters.gate import Limits, Weighed, judge
+from converters.metrics.intervals import paired_interval, wilson
 from converters.timing import Ratio, ratio
 from converters.workshop import Proof
 from edge_agent.values import TensorSpec
@@ -106,3 +106,43 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     reference = [10.0, 20.0, 10.0, 40.0, 10.0, 10.0, 10.0, 10.0, 10.0]
     found = ratio([2 * value for value in reference], reference)
     assert (found.low, found.median, found.high) == (2.0, 2.0, 2.0)
+
+
+def outputs(**values: list[list[float]]) -> Proof:
+    arrays = {name: np.array(rows, np.float32) for name, rows in values.items()}
+    specs = tuple(TensorSpec(name, "float32", (1, array.shape[1])) for name, array in arrays.items())
+    return Proof(Path("m.onnx"), "test", "1", (), specs, arrays)
+
+
+BIG, SMALL, LOST = [[1e4, -2e4], [3e4, 1e4]], [[0.1, -0.2], [0.3, 0.1]], [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_a_large_output_does_not_hide_a_small_one() -> None:
+    found = evaluate(outputs(big=BIG, small=SMALL), outputs(big=BIG, small=LOST), range(2), "error", ([], []), None)
+    assert verdict(found) == ["its output small is too far from the original's (signal to noise 0.0 dB, 25 asked)"]
+
+
+def test_an_output_beside_the_classes_is_judged_too() -> None:
+    before, after, classes = outputs(big=BIG, small=SMALL), outputs(big=BIG, small=LOST), (["a", "b"], ["a", "b"])
+    found = evaluate(before, after, range(2), "top1", classes, ["a", "b"], None, "big")
+    assert verdict(found) == ["its output small is too far from the original's (signal to noise 0.0 dB, 25 asked)"]
+    assert not verdict(evaluate(before, after, range(2), "top1", classes, ["a", "b"]))  # the device was told to read one only
+
+
+def test_a_value_that_is_drowned_by_larger_ones_is_said() -> None:
+    before = outputs(y=[[1e4, 0.1, 7.0], [-2e4, -0.2, 7.0], [3e4, 0.3, 7.0]])
+    after = outputs(y=[[1e4, 0.0, 7.0], [-2e4, 0.0, 7.0], [3e4, 0.0, 7.0]])
+    judged = judge(evaluate(before, after, range(3), "error", ([], []), None), LIMITS, Weighed(1, 1))
+    assert judged.passed
+    assert "output y: of its values 1 (from 0) nothing is left but noise" in judged.notes[0]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1e20])
+def test_equal_outputs_are_exact_whatever_their_scale(scale: float) -> None:
+    one = proof([scale, 2 * scale])
+    assert evaluate(one, one, range(2), "error", ([], []), None).sqnr_db == 200
+
+
+def test_outputs_are_paired_by_name() -> None:
+    one, turned = outputs(a=BIG, b=SMALL), outputs(b=SMALL, a=BIG)
+    assert evaluate(one, turned, range(2), "error", ([], []), None).max_abs_error == 0
