@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from converters.candidates import Candidate
 from converters.evaluate import Evaluation
 from converters.gate import Judgement
-from converters.timing import Latency, Ratio
+from converters.proofs import Elsewhere
+from converters.timing import Latency, Ratio, ratio
 from converters.workshop import Proof
 
 WORTH_HERE = 1.05
 WORTH_ELSEWHERE = 1.25
 """A candidate behind another in the board's order must be this many times as fast to be taken instead. Where this machine is of the
-board's kind its stopwatch is good; elsewhere the order knows the board and the stopwatch does not. Compared are the ends of the intervals,
-each against the original in the same rounds, so that a busy moment does not decide."""
+board's kind its stopwatch is good; elsewhere the order knows the board and the stopwatch does not. Compared is the end of the
+interval of their ratio, both in the same rounds, so that a busy moment does not decide."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
     """A candidate with all that was found out about it; ``latency`` and ``speed`` (against the original) are ``None`` when it was not
-    timed. ``macs`` are the multiplications of one inference. ``proven`` are the runtimes it ran and agreed in."""
+    timed; ``rounds`` are the mean microseconds of an inference in each round of all. ``macs`` are the multiplications of one inference,
+    ``elsewhere`` what came of it in other versions."""
 
     candidate: Candidate
     proof: Proof
@@ -30,7 +32,14 @@ class Tried:
     latency: Latency | None
     speed: Ratio | None
     macs: int = 0
-    proven: tuple[tuple[str, str], ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
+    rounds: tuple[float, ...] = ()
+
+    @property
+    def proven(self) -> tuple[tuple[str, str], ...]:
+        """Libraries and versions it was found good in, this machine's first."""
+        others = tuple((item.library, item.version) for item in self.elsewhere if not item.reason)
+        return ((self.proof.runtime, self.proof.version), *others)
 
 
 def choose(tried: Sequence[Tried], *, worth: float = WORTH_ELSEWHERE) -> tuple[Tried | None, str]:
@@ -67,7 +76,10 @@ def _least_work_first(passed: Sequence[Tried]) -> list[Tried]:
 
 
 def _surely_faster(item: Tried, best: Tried, worth: float) -> bool:
+    """By the two against each other in the rounds that both ran in, which a busy machine disturbs less than each against the original."""
     assert item.speed is not None and best.speed is not None
+    if item.rounds and len(item.rounds) == len(best.rounds):
+        return ratio(item.rounds, best.rounds).high * worth < 1
     return item.speed.high * worth < best.speed.low
 
 

@@ -13,7 +13,7 @@ from converters.decide import decisions
 from converters.distributions import spread
 from converters.findings import Findings, quality, report_tree, tool_versions
 from converters.goal import Goal
-from converters.golden import choose_cases, make_cases, tolerance
+from converters.golden import choose_cases, make_cases, tolerance, widened
 from converters.isolate import JobServer
 from converters.original import Original
 from converters.pack import REPORT, Written, check_output, manifest_for, model_path, write_all
@@ -117,8 +117,10 @@ def _golden(findings: Findings, chosen: Tried, original: Original) -> tuple[tupl
     variant = next((v for v in findings.found.variants if v.name == chosen.candidate.variant), None)
     steps = _output_steps(variant.calibration if variant else None, proof)
     allowed = tolerance(proof, chosen.candidate.precision, steps, chosen.evaluation.max_abs_error)
+    positions = choose_cases(classes, bytes_each)
+    others = [other.proof for other in chosen.elsewhere if other.proof is not None and not other.reason]
     samples = Samples(original.samples.path, proof.inputs, processing.preprocess)
-    return make_cases(proof, samples, rows, choose_cases(classes, bytes_each), allowed)
+    return make_cases(proof, samples, rows, positions, widened(allowed, proof, others, positions))
 
 
 def _output_steps(calibration: Calibration | None, proof: Proof) -> dict[str, float]:

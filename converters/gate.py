@@ -87,6 +87,8 @@ def quality(evaluation: Evaluation, limits: Limits) -> list[str]:
         return ["gives NaN or infinity where the original gives numbers"]
     if evaluation.drop is None:
         return _noise(evaluation, limits)
+    if not math.isfinite(evaluation.drop):
+        return [f"its {evaluation.measure} cannot be told from these samples"]
     reasons = [_too_far(f"output {noise.name} is", noise.sqnr_db, limits) for noise in evaluation.unmeasured if _noisy(noise, limits)]
     if evaluation.drop > limits.max_drop + 1e-12:
         what = "loses" if evaluation.labelled else "may lose up to"
@@ -128,6 +130,12 @@ def _notes(evaluation: Evaluation, limits: Limits) -> tuple[str, ...]:
             f"the original itself is right on only {100 * right:.2f} % of the samples; always naming the commonest class would be on "
             f"{100 * commonest:.2f} %: check preprocessing, labels and their order"
         )
+    if commonest == 1 and evaluation.samples > 1:
+        notes.append(
+            "all samples that it is judged on are of one class: a model that always names it would be let out too; give samples of every class"
+        )
+    if evaluation.metric == "regressor" and right is not None and right <= 0:
+        notes.append("the original itself explains no more of the targets than their mean does: check preprocessing, targets and their order")
     if evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
         notes.append(
             f"{evaluation.samples} samples are too few to be sure: the true drop may reach {100 * evaluation.drop_high:.2f} points "

@@ -15,6 +15,7 @@ from edge_agent.bundle.manifest import GoldenCase, GoldenTensor
 
 CASES = 10
 MAX_BYTES = 8 << 20
+MARGIN = 1.5
 STEPS = 2.0
 """Integer kernels of two processors may round one code apart in a layer; twice the output's step covers what is left of that at the end."""
 
@@ -44,6 +45,17 @@ def tolerance(proof: Proof, precision: str, steps: Mapping[str, float], max_abs_
     if precision == "float32":
         return max(10 * max_abs_error, 1e-5 * largest, 1e-6), 1e-4
     return max(1e-4 * largest, 1e-6) if precision in ("float16", "weights8") else max(1e-5 * largest, 1e-6), 1e-4
+
+
+def widened(allowed: tuple[float, float], proof: Proof, others: Sequence[Proof], positions: Sequence[int]) -> tuple[float, float]:
+    """``allowed`` with room for what proven versions of the runtime answered at ``positions`` of the samples, and half as much again."""
+    apart = [
+        float(np.abs(proof.values[spec.name][at].astype(np.float64) - other.values[spec.name][at]).max(initial=0.0))
+        for other in others
+        for spec in proof.outputs
+        for at in positions
+    ]
+    return max(allowed[0], MARGIN * max(apart, default=0.0)), allowed[1]
 
 
 def make_cases(

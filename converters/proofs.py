@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,26 @@ from converters.tools.environments import find, runtime_tool
 from converters.workshop import Proof, Workshop
 from edge_agent.errors import ModelError
 
-ROWS = 64
-"""Samples that are put to another version: a kernel that computes something else shows in each of them."""
 CODES = 2.0
 """Codes of 8 bits that two versions' integer kernels may lie apart at the output: they round differently."""
 RELATIVE = 1e-4
 """Of the largest answer, for float kernels: they sum in another order."""
 
-ProvenIn = tuple[str, str]
-"""Library and version."""
+Judge = Callable[[Proof], Sequence[str]]
+"""The gate's objections to answers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elsewhere:
+    """A candidate in another version: its answers there (``None`` when there are none), the ``reason`` why they are not enough (empty when
+    they are), and a ``note`` when they are good though not the same. ``missing``: the version is not at hand here."""
+
+    library: str
+    version: str
+    proof: Proof | None = None
+    reason: str = ""
+    note: str = ""
+    missing: bool = False
 
 
 def prove_everywhere(
@@ -32,20 +44,16 @@ def prove_everywhere(
     prove: Sequence[tuple[str, str, str]],
     *,
     quantized: bool = True,
-) -> tuple[tuple[ProvenIn, ...], tuple[str, ...]]:
-    """The runtimes that the file ``data``, which gave ``proof`` here on ``rows``, was proven in, and the reasons why another of ``prove``
-    (runtime, library, version) was not enough. ``quantized`` says that it computes with integers."""
-    done: list[ProvenIn] = [(proof.runtime, proof.version)]
-    reasons: list[str] = []
-    for runtime, library, version in prove:
-        if runtime != extension or (library, version) in done:
-            continue
-        reason = _prove_in(workshop, proof, data, list(rows[:ROWS]), (library, version), quantized=quantized)
-        if reason:
-            reasons.append(reason)
-        else:
-            done.append((library, version))
-    return tuple(done), tuple(reasons)
+    judge: Judge | None = None,
+) -> tuple[Elsewhere, ...]:
+    """The file ``data``, which gave ``proof`` here on ``rows``, in each of ``prove`` (runtime, library, version) that is not this one.
+
+    Answers must be the same up to rounding (``quantized``: the file computes with integers, whose kernels round differently); where they
+    are not, ``judge`` has the word: what counts is how far they are from the original's.
+    """
+    wanted = [(library, version) for runtime, library, version in prove if runtime == extension]
+    others = [where for where in dict.fromkeys(wanted) if where != (proof.runtime, proof.version)]
+    return tuple(_prove_in(workshop, proof, data, list(rows), where, quantized=quantized, judge=judge) for where in others)
 
 
 def agrees(one: Proof, other: Proof, *, quantized: bool = True) -> str:
@@ -78,7 +86,7 @@ def _distance(left: Any, right: Any, *, quantized: bool) -> str:
         return f"differs by {apart:.0f} codes" if apart > CODES else ""
     allowed = RELATIVE * float(np.abs(known).max(initial=0.0))
     if quantized:
-        allowed = max(allowed, CODES * _code(known))
+        allowed = max(allowed, (CODES + 0.01) * _code(known))  # codes made real are rounded once more
     return f"differs by {apart:.3g}, allowed is {allowed:.3g}" if apart > max(allowed, 1e-6) else ""
 
 
@@ -93,21 +101,37 @@ def _code(values: Any) -> float:
     return max(width if on_grid else 0.0, float(levels[-1] - levels[0]) / 255)
 
 
-def _prove_in(workshop: Workshop, proof: Proof, data: bytes, rows: list[int], where: tuple[str, str], *, quantized: bool) -> str:
-    """Empty, or why the version of the library is no place for the file."""
+def _prove_in(
+    workshop: Workshop, proof: Proof, data: bytes, rows: list[int], where: tuple[str, str], *, quantized: bool, judge: Judge | None
+) -> Elsewhere:
     library, version = where
     named = f"{library} {version}"
     tool = runtime_tool(library, version)
     python = find(tool)
     if python is None:
-        return (
+        reason = (
             f"not proven in {named}, which {boards_that_prove(library, version)} runs: `edge-convert tools add {tool.name}` makes its "
             "environment, or --unproven goes without"
         )
+        return Elsewhere(library, version, reason=reason, missing=True)
     what = f"{proof.path.stem} in {named}"
     try:
         there = workshop.prove_in(python, what, data, proof.path.suffix[1:], rows)
     except ModelError as error:
-        return f"does not run in {named}: {str(error).removeprefix(f'{what}: ')}"
+        return Elsewhere(library, version, reason=f"does not run in {named}: {str(error).removeprefix(f'{what}: ')}")
     difference = agrees(proof, there, quantized=quantized)
-    return f"answers differently in {named}: {difference}" if difference else ""
+    if not difference:
+        return Elsewhere(library, version, there)
+    said = f"answers differently in {named}: {difference}"
+    if judge is None or not _comparable(proof, there):
+        return Elsewhere(library, version, there, reason=said)
+    objections = judge(there)
+    if objections:
+        return Elsewhere(library, version, there, reason=f"{said}; there it {objections[0]}")
+    return Elsewhere(library, version, there, note=f"{said}; there, too, it passes the gate")
+
+
+def _comparable(one: Proof, other: Proof) -> bool:
+    """Whether the outputs are of the same names, types and shapes, so that a judge can be asked."""
+    shapes = [{spec.name: (proof.values[spec.name].shape, spec.dtype) for spec in proof.outputs} for proof in (one, other)]
+    return shapes[0] == shapes[1]

@@ -54,7 +54,7 @@ class Rescue:
 
     def _is_lost(self, item: Proven) -> bool:
         integer = item.candidate.precision in INTEGER and not item.candidate.variant
-        return integer and not item.unproven and not self._good(item)
+        return integer and not item.objections and not self._good(item)
 
     def _fitted(self, base: Variant) -> Variant:
         self._tell("fitting ranges for the least error")

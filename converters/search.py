@@ -133,7 +133,7 @@ class _Search:
 
     def _prove(self, candidate: Candidate, variant: Variant | None) -> Proven | NotMade:
         memory = least_memory(variant.graph, len(candidate.data)) if variant else len(candidate.data)
-        return prove(self._ready, candidate, variant.macs if variant else 0, memory)
+        return prove(self._ready, candidate, variant.macs if variant else 0, memory, self._limits)
 
     def _good(self, item: Proven) -> bool:
         return item.good(self._limits)

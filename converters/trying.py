@@ -10,7 +10,7 @@ from converters.choose import Tried
 from converters.evaluate import Evaluation
 from converters.gate import Judgement, Limits, Weighed, judge, quality
 from converters.prepare import Prepared
-from converters.proofs import prove_everywhere
+from converters.proofs import Elsewhere, prove_everywhere
 from converters.timing import Latency, latency, ratio
 from converters.workshop import Proof
 from edge_agent.errors import ModelError
@@ -23,22 +23,27 @@ TIMED_SAMPLES = 8
 @dataclass(frozen=True, slots=True, eq=False)
 class Proven:
     """A candidate that loaded and ran: its answers, their distance from the original's, the multiplications of one inference, the memory
-    it needs at least, the runtimes it was proven in, and the reasons why one of them was not enough."""
+    it needs at least, and what came of it in other versions that its boards name."""
 
     candidate: Candidate
     proof: Proof
     evaluation: Evaluation
     macs: int
     memory_bytes: int
-    runtimes: tuple[tuple[str, str], ...]
-    unproven: tuple[str, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
+    unproven_allowed: bool = False
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why one of the other versions was not enough; never set aside but for a version that is not at hand."""
+        return tuple(item.reason for item in self.elsewhere if item.reason and not (item.missing and self.unproven_allowed))
 
     def good(self, limits: Limits) -> bool:
         """Whether only its speed is left to be judged."""
-        return not quality(self.evaluation, limits) and not self.unproven
+        return not quality(self.evaluation, limits) and not self.objections
 
 
-def prove(ready: Prepared, candidate: Candidate, macs: int, memory_bytes: int) -> Proven | NotMade:
+def prove(ready: Prepared, candidate: Candidate, macs: int, memory_bytes: int, limits: Limits) -> Proven | NotMade:
     """Runs ``candidate`` on the evaluation samples in every runtime its boards name. Never raises for what a runtime refuses."""
     rows = ready.original.split.evaluate
     try:
@@ -46,11 +51,17 @@ def prove(ready: Prepared, candidate: Candidate, macs: int, memory_bytes: int) -
     except ModelError as error:
         return NotMade(candidate.scheme, str(error), candidate.variant)
     evaluation = ready.original.compare(proof, ready.recipe)
-    runtimes, reasons = prove_everywhere(
-        ready.workshop, proof, candidate.data, candidate.runtime, rows, ready.goal.prove, quantized=candidate.precision not in FLOAT
+    elsewhere = prove_everywhere(
+        ready.workshop,
+        proof,
+        candidate.data,
+        candidate.runtime,
+        rows,
+        ready.goal.prove,
+        quantized=candidate.precision not in FLOAT,
+        judge=lambda there: quality(ready.original.compare(there, ready.recipe), limits),
     )
-    unproven = () if ready.recipe.unproven else reasons
-    return Proven(candidate, proof, evaluation, macs, memory_bytes, runtimes, unproven)
+    return Proven(candidate, proof, evaluation, macs, memory_bytes, elsewhere, ready.recipe.unproven)
 
 
 def judge_all(ready: Prepared, proven: Sequence[Proven], timed: Sequence[int], limits: Limits) -> tuple[tuple[Tried, ...], Latency | None]:
@@ -76,5 +87,7 @@ def _judged(ready: Prepared, item: Proven, limits: Limits, spent: list[float] | 
         took.median_us if took else None,
     )
     found = judge(item.evaluation, limits, weighed)
-    judgement = Judgement((*item.unproven, *found.reasons), found.overridden, found.notes)
-    return Tried(item.candidate, item.proof, item.evaluation, judgement, took, speed, item.macs, item.runtimes)
+    notes = (*found.notes, *(other.note for other in item.elsewhere if other.note))
+    judgement = Judgement((*item.objections, *found.reasons), found.overridden, notes)
+    rounds = tuple(spent or ())
+    return Tried(item.candidate, item.proof, item.evaluation, judgement, took, speed, item.macs, item.elsewhere, rounds)

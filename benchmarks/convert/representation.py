@@ -82,7 +82,7 @@ def lines(figures: dict[str, object]) -> list[str]:
 def _measured(python: Path, code: str, model: Path) -> dict[str, float]:
     runs = []
     for _ in range(RUNS):
-        command = [python, "-c", code + _PRINT, model]
+        command = [str(python), "-c", code + _PRINT, str(model)]
         done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
         runs.append(json.loads(done.stdout))
     return {key: median(run[key] for run in runs) for key in runs[0]}

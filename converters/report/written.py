@@ -28,8 +28,9 @@ class Reports:
 
 
 def reports(tree: Mapping[str, Any]) -> Reports:
-    """Of a report tree (``findings.report_tree``)."""
-    return Reports(render(tree).encode(), (json.dumps(tree, indent=2, sort_keys=True) + "\n").encode(), front_png(tree))
+    """Of a report tree (``findings.report_tree``). One candidate alone makes no front worth a picture."""
+    text = json.dumps(tree, indent=2, sort_keys=True) + "\n"
+    return Reports(render(tree).encode(), text.encode(), front_png(tree) if len(tree["candidates"]) > 1 else None)
 
 
 def write_reports(tree: Mapping[str, Any], out: Path) -> tuple[Path, ...]:

@@ -85,5 +85,5 @@ def test_a_bundle_of_a_model_with_free_sizes_takes_them_from_the_samples(tmp_pat
     np.savez(tmp_path / "s.npz", x=np.random.default_rng(0).normal(0, 1, (20, 5, 8)).astype(np.float32))
     out = tmp_path / "m.edgemodel"
     options = ["--profile", "rpi4", "--samples", str(tmp_path / "s.npz"), "--name", "m", "--version", "1", "-o", str(out), "-q"]
-    assert main(["build", str(tmp_path / "m.onnx"), *options, "--target", "onnx", "--scheme", "float32"]) == 0
+    assert main(["build", str(tmp_path / "m.onnx"), *options, "--target", "onnx", "--scheme", "float32", "--force"]) == 0
     assert read_manifest(out).inputs[0].shape == (1, 5, 8)

@@ -14,6 +14,7 @@ from models import INPUT, OUTPUT, tiny_tflite
 
 from converters.boards import describe_one
 from converters.goal import goal_for
+from converters.golden import widened
 from converters.proofs import agrees, prove_everywhere
 from converters.tools.catalogue import runtime_tool
 from converters.workshop import Proof, Workshop
@@ -80,21 +81,21 @@ def test_another_interpreter_runs_the_file_on_the_same_feeds(workshop: Workshop,
 def test_a_file_is_proven_where_its_environment_answers_alike(workshop: Workshop, tmp_path: Path, environment: Environment) -> None:
     environment(f'exec "{sys.executable}" "$@"')
     here, data = proven(workshop, tmp_path)
-    done, reasons = prove_everywhere(workshop, here, data, "tflite", ROWS, PROVE)
-    assert reasons == ()
-    assert done == ((here.runtime, here.version), ("tflite-runtime", "2.14.0"))
-    assert prove_everywhere(workshop, here, data, "onnx", ROWS, PROVE)[0] == ((here.runtime, here.version),)
+    (there,) = prove_everywhere(workshop, here, data, "tflite", ROWS, PROVE)
+    assert (there.library, there.version, there.reason, there.note) == ("tflite-runtime", "2.14.0", "", "")
+    assert there.proof is not None
+    assert prove_everywhere(workshop, here, data, "onnx", ROWS, PROVE) == ()
 
 
 def test_an_environment_that_is_not_there_names_the_command_that_makes_it(
     workshop: Workshop, tmp_path: Path, environment: Environment
 ) -> None:
     here, data = proven(workshop, tmp_path)
-    done, reasons = prove_everywhere(workshop, here, data, "tflite", ROWS, PROVE)
-    assert done == ((here.runtime, here.version),)
-    assert reasons == (
+    (there,) = prove_everywhere(workshop, here, data, "tflite", ROWS, PROVE)
+    assert there.missing
+    assert there.reason == (
         "not proven in tflite-runtime 2.14.0, which generic-armv7 runs: `edge-convert tools add tflite-runtime-2.14.0` makes its "
-        "environment, or --unproven goes without",
+        "environment, or --unproven goes without"
     )
 
 
@@ -110,7 +111,8 @@ def test_a_version_that_crashes_or_fails_is_a_reason(
 ) -> None:
     environment(script)
     here, data = proven(workshop, tmp_path)
-    assert prove_everywhere(workshop, here, data, "tflite", ROWS, PROVE)[1] == (said,)
+    (there,) = prove_everywhere(workshop, here, data, "tflite", ROWS, PROVE)
+    assert (there.reason, there.missing) == (said, False)
 
 
 def test_a_version_that_answers_wrongly_is_a_reason(workshop: Workshop, tmp_path: Path, environment: Environment) -> None:
@@ -119,8 +121,25 @@ def test_a_version_that_answers_wrongly_is_a_reason(workshop: Workshop, tmp_path
     other = replace(
         here, values={OUTPUT: here.values[OUTPUT][:, :, ::-1] if here.values[OUTPUT].ndim == 3 else here.values[OUTPUT][:, ::-1]}
     )
-    (reason,) = prove_everywhere(workshop, other, data, "tflite", ROWS, PROVE)[1]
-    assert reason.startswith(f"answers differently in tflite-runtime 2.14.0: output {OUTPUT} differs by")
+    (there,) = prove_everywhere(workshop, other, data, "tflite", ROWS, PROVE)
+    assert there.reason.startswith(f"answers differently in tflite-runtime 2.14.0: output {OUTPUT} differs by")
+    (there,) = prove_everywhere(workshop, other, data, "tflite", ROWS, PROVE, judge=lambda _: ["loses everything"])
+    assert there.reason.endswith("; there it loses everything")
+
+
+def test_answers_that_are_other_but_good_are_told_and_widen_the_golden_tolerance(
+    workshop: Workshop, tmp_path: Path, environment: Environment
+) -> None:
+    environment(f'exec "{sys.executable}" "$@"')
+    here, data = proven(workshop, tmp_path)
+    other = replace(here, values={OUTPUT: here.values[OUTPUT] + np.float32(0.5)})
+    (there,) = prove_everywhere(workshop, other, data, "tflite", ROWS, PROVE, judge=lambda _: [])
+    assert not there.reason
+    assert there.note.endswith("there, too, it passes the gate")
+    assert there.proof is not None
+    assert widened((0.1, 1e-4), other, [there.proof], [0, 2]) == pytest.approx((0.75, 1e-4), rel=1e-4)
+    assert widened((2.0, 1e-4), other, [there.proof], [0, 2]) == (2.0, 1e-4)
+    assert widened((0.1, 1e-4), other, [], [0, 2]) == (0.1, 1e-4)
 
 
 def test_a_refusal_of_the_runtime_there_keeps_its_reason(workshop: Workshop, tmp_path: Path) -> None:
