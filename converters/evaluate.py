@@ -31,7 +31,7 @@ class Evaluation:
     """``drop`` is the share of right answers lost (with labels) or a bound on it (without); ``drop_low``, ``drop_high`` its 95 % interval.
 
     ``measure`` names what ``original_accuracy`` and ``accuracy`` are, 1 being perfect; ``threshold`` is an alarm's, where there is one.
-    ``commonest`` is the share of right answers that always naming the commonest class would give.
+    ``commonest`` is the share of right answers that always naming the commonest class would give; without labels the original's.
     ``drop``, ``agreement`` and the accuracies are ``None`` where they do not apply. ``max_abs_error`` and ``sqnr_db`` (of the worst output)
     compare raw outputs, ``outputs`` each of them; ``unmeasured`` are those that the metric does not look at.
     """
@@ -98,7 +98,7 @@ def evaluate(
     counted = replace(raw, metric="top1", agreement=agreement, disagreements=differing)
     if truth is None:
         low, high = wilson(len(differing), len(rows))
-        return replace(counted, drop=len(differing) / len(rows), drop_low=low, drop_high=high)
+        return replace(counted, commonest=_commonest(before), drop=len(differing) / len(rows), drop_low=low, drop_high=high)
     lost = sum(a == t != b for a, b, t in zip(before, after, truth, strict=True))
     won = sum(b == t != a for a, b, t in zip(before, after, truth, strict=True))
     low, high = paired_interval(lost, won, len(rows))
@@ -106,12 +106,16 @@ def evaluate(
         counted,
         labelled=True,
         original_accuracy=_share(before, truth),
-        commonest=Counter(truth).most_common(1)[0][1] / len(truth),
+        commonest=_commonest(truth),
         accuracy=_share(after, truth),
         drop=(lost - won) / len(rows),
         drop_low=low,
         drop_high=high,
     )
+
+
+def _commonest(classes: Sequence[str]) -> float:
+    return Counter(classes).most_common(1)[0][1] / len(classes)
 
 
 def _share(given: Sequence[str], truth: Sequence[str]) -> float:

@@ -132,10 +132,13 @@ def _notes(evaluation: Evaluation, limits: Limits) -> tuple[str, ...]:
         )
     if commonest == 1 and evaluation.samples > 1:
         notes.append(
-            "all samples that it is judged on are of one class: a model that always names it would be let out too; give samples of every class"
+            "all samples that it is judged on are of one class: a model that always names it would be let out too; "
+            "give samples of every class"
         )
     if evaluation.metric == "regressor" and right is not None and right <= 0:
-        notes.append("the original itself explains no more of the targets than their mean does: check preprocessing, targets and their order")
+        notes.append(
+            "the original itself explains no more of the targets than their mean does: check preprocessing, targets and their order"
+        )
     if evaluation.drop_high is not None and evaluation.drop_high > limits.max_drop:
         notes.append(
             f"{evaluation.samples} samples are too few to be sure: the true drop may reach {100 * evaluation.drop_high:.2f} points "

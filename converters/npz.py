@@ -99,13 +99,13 @@ class NpzFile:
     def _head(self, archive: zipfile.ZipFile, name: str) -> ArrayHead:
         with archive.open(name) as stream:
             head = _read_head(stream)
+        if head.dtype.hasobject or head.dtype.kind not in "biuf":
+            raise InputError(f"{self.path}: array {name.removesuffix('.npy')} holds {head.dtype}, numbers were expected")
         promised = math.prod(head.shape) * head.dtype.itemsize
         if min(head.shape, default=0) < 0 or promised > archive.getinfo(name).file_size:
             raise InputError(
                 f"{self.path}: array {name.removesuffix('.npy')} is damaged (it ends before its last row; its shape is {head.shape})"
             )
-        if head.dtype.hasobject or head.dtype.kind not in "biuf":
-            raise InputError(f"{self.path}: array {name.removesuffix('.npy')} holds {head.dtype}, numbers were expected")
         return head
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from converters.decide import choose_metric, decisions, expected, measured_output
 from converters.errors import Died, InputError
@@ -55,6 +57,7 @@ def run_original(workshop: Workshop, source: Source, graph: Graph | None, sample
     split = samples.split(calibration=recipe.calibration, evaluation=recipe.evaluation, seed=recipe.seed)
     with _named(source):
         proof = workshop.prove("original", source.data, source.format, split.evaluate)
+    _check_finite(source, proof, split.evaluate)
     try:
         compile_postprocess(processing.postprocess, proof.outputs, processing.labels)
     except BundleError as error:
@@ -66,6 +69,18 @@ def run_original(workshop: Workshop, source: Source, graph: Graph | None, sample
     classes = decisions(proof, processing)
     truth = None if samples.labels is None else tuple(expected(samples.labels[list(split.evaluate)], processing, classes))
     return Original(samples, split, proof, metric, tuple(classes), truth)
+
+
+def _check_finite(source: Source, proof: Proof, rows: Sequence[int]) -> None:
+    """Nothing can be held against an original that gives no numbers itself."""
+    for spec in proof.outputs:
+        values = proof.values[spec.name].reshape(len(rows), -1)
+        wrong = [] if values.dtype.kind != "f" else np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(wrong):
+            raise InputError(
+                f"{source.path}: output {spec.name} holds NaN or infinity on {len(wrong)} of {len(rows)} samples, first on row "
+                f"{rows[wrong[0]]}: check the samples, the preprocessing and the model's weights"
+            )
 
 
 @contextmanager

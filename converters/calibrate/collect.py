@@ -21,6 +21,10 @@ Run = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Every tensor by name from the inputs by name."""
 
 
+ENDLESS = 0.1
+"""Of the samples; in fewer it is the sample that is wrong."""
+
+
 def float_tensors(graph: Graph) -> tuple[str, ...]:
     """Every float32 tensor that samples change: inputs, then node outputs in order."""
     known = infer_shapes(graph)
@@ -37,17 +41,20 @@ def instrumented(graph: Graph) -> bytes:
 
 
 def collect_ranges(model: Path, names: tuple[str, ...], feeds: Iterable[Mapping[str, Any]], rows: tuple[int, ...]) -> RangeTable:
-    """Runs the instrumented ``model`` on each of ``feeds``. Raises :class:`ModelError` when it is refused or a value is not finite."""
+    """Runs the instrumented ``model`` on each of ``feeds``. Raises :class:`ModelError` when it is refused."""
     return range_table(names, rows, runs(open_model(model), feeds))
 
 
 def range_table(names: tuple[str, ...], rows: tuple[int, ...], found: Iterable[Mapping[str, Any]]) -> RangeTable:
-    """The table of what was ``found`` in each tensor, one mapping a row."""
+    """The table of what was ``found`` in each tensor, one mapping a row. Tensors that hold NaN or infinity in more than ``ENDLESS`` of the
+    rows (scores that a mask rules out) have no range and are not in it."""
     low, high = np.empty((len(rows), len(names)), np.float32), np.empty((len(rows), len(names)), np.float32)
     for index, values in enumerate(found):
         for column, name in enumerate(names):
-            low[index, column], high[index, column] = _extent(values[name], name, rows[index])
-    return RangeTable(names, rows, low, high)
+            low[index, column], high[index, column] = _extent(values[name])
+    endless = ~(np.isfinite(low) & np.isfinite(high))
+    finite = np.flatnonzero(endless.mean(axis=0) <= ENDLESS) if rows else np.arange(len(names))
+    return RangeTable(tuple(names[at] for at in finite), rows, low[:, finite], high[:, finite])
 
 
 def runs(run: Run, feeds: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -56,13 +63,8 @@ def runs(run: Run, feeds: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, 
         yield {**feed, **run(feed)}
 
 
-def _extent(value: Any, name: str, row: int) -> tuple[float, float]:
-    if not value.size:
-        return 0.0, 0.0
-    low, high = float(value.min()), float(value.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ModelError(f"tensor {name} is not finite on sample row {row}: the float model itself overflows there")
-    return low, high
+def _extent(value: Any) -> tuple[float, float]:
+    return (float(value.min()), float(value.max())) if value.size else (0.0, 0.0)
 
 
 def open_model(model: Path) -> Run:

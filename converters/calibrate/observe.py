@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.calibrate.collect import float_tensors, open_model, range_table, runs
 from converters.calibrate.growing import growing_tensors
 from converters.calibrate.histogram import Histogram, clipped
@@ -19,6 +21,7 @@ from converters.calibrate.ranges import Calibration, Rejected
 from converters.calibrate.reject import reject_outliers
 from converters.model import Graph
 
+MOST_NAMED = 3
 Feeds = Callable[[Sequence[int]], Iterable[Mapping[str, Any]]]
 """The model's inputs by name for each of the rows asked for."""
 
@@ -47,22 +50,33 @@ def plan_for(graph: Graph) -> Plan:
 
 
 def observe(model: Path, plan: Plan, feeds: Feeds, rows: tuple[int, ...], calibrator: str) -> Calibration:
-    """Calibrates the instrumented ``model``. Raises :class:`~edge_agent.errors.ModelError` when the model is refused or a value is not
-    finite."""
+    """Calibrates the instrumented ``model``. Tensors without a finite range are left out, and what reads them stays float. Raises
+    :class:`~edge_agent.errors.ModelError` when the model is refused."""
     run = open_model(model)
     means = Means(plan.axes)
-    found = reject_outliers(range_table(plan.names, rows, means.watching(runs(run, feeds(rows)))), plan.growing)
+    table = range_table(plan.names, rows, means.watching(runs(run, feeds(rows))))
+    found = reject_outliers(table, plan.growing)
+    endless = [name for name in plan.names if name not in table.names]
+    if endless:
+        more = " and others" if len(endless) > MOST_NAMED else ""
+        said = f"infinity or NaN in {', '.join(endless[:MOST_NAMED])}{more}: what gives or reads them stays float"
+        found = replace(found, note="; ".join(filter(None, (found.note, said))))
     if not found.rejected and calibrator == "minmax":
-        return replace(found, means=means.result())
+        return replace(found, means=_finite(means, table.names))
     left_out = {sample.row for sample in found.rejected}
     kept = tuple(row for row in rows if row not in left_out)
     means = Means(plan.axes)
-    counted = () if calibrator == "minmax" else tuple(name for name in plan.names if name not in plan.inputs)
+    counted = () if calibrator == "minmax" else tuple(name for name in table.names if name not in plan.inputs)
     histograms = {name: Histogram(found.ranges[name]) for name in counted}
     for values in means.watching(runs(run, feeds(kept))):
         for name, histogram in histograms.items():
             histogram.add(values[name])
-    return replace(found, ranges={**found.ranges, **clipped(histograms, calibrator)}, means=means.result())
+    return replace(found, ranges={**found.ranges, **clipped(histograms, calibrator)}, means=_finite(means, table.names))
+
+
+def _finite(means: Means, names: Sequence[str]) -> dict[str, Any]:
+    """Nothing for tensors that have no range: their layers are not rounded."""
+    return {name: mean if name in names else np.empty(0) for name, mean in means.result().items()}
 
 
 def as_tree(found: Calibration) -> dict[str, Any]:

@@ -21,8 +21,14 @@ def settle_ends(path: Path, proto: Any, data: bytes) -> tuple[bytes, tuple[str, 
     """Leaves only outputs that are tensors of numbers in ``proto``, with the shapes they have. Gives the file that a runtime can load for
     ``proto`` (``data``, unless more than the list of outputs had to change), and notes on what was left out.
 
-    Raises :class:`InputError` for an input that cannot be fed, and where no output is left or its number of dimensions is unknown.
+    Raises :class:`InputError` for an input that cannot be fed, for a name given twice, and where no output is left or its number of
+    dimensions is unknown.
     """
+    for kind, values in (("inputs", proto.graph.input), ("outputs", proto.graph.output)):
+        names = [value.name for value in values]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{path}: two of its {kind} are called {twice}; a device tells them apart by name")
     stored = {tensor.name for tensor in proto.graph.initializer}
     for value in proto.graph.input:
         if value.name not in stored:

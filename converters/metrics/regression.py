@@ -15,6 +15,8 @@ def compare_regression(before: Any, after: Any, targets: Any) -> Figures:
     wanted = targets.astype(np.float64).reshape(len(targets), -1)
     if wanted.shape != before.shape:
         raise InputError(f"samples: targets: have {wanted.shape[1]} values a row, the model gives {before.shape[1]}")
+    if not np.isfinite(wanted).all():
+        raise InputError("samples: targets: hold NaN or infinity; leave those rows out")
     if not float(np.square(wanted - wanted.mean(axis=0)).sum()):
         raise InputError("samples: targets: are all the same; nothing can be judged by them")
 

@@ -8,6 +8,7 @@ faster choice); threads do not spin between inferences (spinning costs half a co
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,12 @@ def _open_session(ort: Any, path: Path, threads: int) -> Any:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own exception types are private to it
-        raise ModelError(f"{path.name}: onnxruntime {ort.__version__} refuses it: {first_line(error)}") from error
+        raise ModelError(f"{path.name}: onnxruntime {ort.__version__} refuses it: {_why(error, path)}") from error
+
+
+def _why(error: Exception, path: Path) -> str:
+    """Its message without the place in its own source, and without our folder, which may be a temporary one."""
+    return re.sub(r"/\S*onnxruntime/\S+:\d+ (\S.*?\) (?=[A-Z[]))?", " ", first_line(error, limit=1000)).replace(str(path), path.name)[:300]
 
 
 def _numeric_outputs(path: Path, nodes: Any) -> tuple[TensorSpec, ...]:

@@ -36,10 +36,10 @@ def fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(want is None or size == want for size, want in zip(shape, wanted, strict=True))
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of a native library's message, at most 300 characters, for people to read."""
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of a native library's message, at most ``limit`` characters, for people to read."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return lines[0][:limit] if lines else type(error).__name__
 
 
 def _text(shape: tuple[int | None, ...]) -> str:

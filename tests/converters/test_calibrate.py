@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_nets import Net, feeds, make
 
 from benchmarks.nets.digits import SIZES, images, model
+from converters.calibrate.bias import correct_bias
 from converters.calibrate.collect import collect_ranges, float_tensors, instrumented
 from converters.calibrate.growing import growing_tensors
 from converters.calibrate.histogram import BINS, CUT_COUNTS, Histogram
@@ -21,7 +24,7 @@ from converters.calibrate.reject import reject_outliers
 from converters.load import load_source
 from converters.model import Graph
 from converters.passes.run import run_passes
-from edge_agent.errors import ModelError
+from converters.targets.onnx_qdq import emit_onnx_int8
 
 
 def table(spread: np.ndarray) -> RangeTable:
@@ -77,12 +80,30 @@ def test_ranges_are_those_of_every_tensor(tmp_path: Path) -> None:
     assert found.low.shape == (4, 4)
 
 
-def test_a_float_model_that_overflows_is_said_to(tmp_path: Path) -> None:
+def test_a_sample_that_overflows_the_float_model_is_left_out_and_named(tmp_path: Path) -> None:
     graph, _ = make("dense")
     path = tmp_path / "m.onnx"
     path.write_bytes(instrumented(graph))
-    with pytest.raises(ModelError, match="is not finite on sample row 5"):
-        collect_ranges(path, float_tensors(graph), [{"x": np.full((1, 12), 3e38, np.float32)}], (5,))
+    rows = [{"x": np.full((1, 12), 3e38 if at == 5 else at / 20, np.float32)} for at in range(20)]
+    found = reject_outliers(collect_ranges(path, float_tensors(graph), rows, tuple(range(20))))
+    assert [sample.row for sample in found.rejected] == [5]
+    assert all(np.isfinite(extent).all() for extent in found.ranges.values())
+    assert json.dumps(found.rejected[0].ratio, allow_nan=False)
+
+
+def test_tensors_that_a_mask_makes_endless_have_no_range(tmp_path: Path) -> None:
+    n = Net((1, 4))
+    mask = n.constant([[False, False, True]], "bool")
+    hidden = n.node("Where", mask, n.constant(-np.inf), n.dense("x", 4, 3))
+    graph = n.graph(n.dense(n.node("Softmax", hidden, axis=1), 3, 2))
+    samples = [{"x": np.full((1, 4), at, np.float32)} for at in range(6)]
+    found = calibrated(graph, tmp_path, samples, "mse")
+    assert hidden not in found.ranges
+    assert f"infinity or NaN in {hidden}" in found.note
+    data = emit_onnx_int8(correct_bias(graph, found), found.ranges)
+    session = onnxruntime.InferenceSession(data)
+    assert all(np.isfinite(session.run(None, sample)[0]).all() for sample in samples)
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load_from_string(data).graph.node)
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -146,3 +146,13 @@ def test_equal_outputs_are_exact_whatever_their_scale(scale: float) -> None:
 def test_outputs_are_paired_by_name() -> None:
     one, turned = outputs(a=BIG, b=SMALL), outputs(b=SMALL, a=BIG)
     assert evaluate(one, turned, range(2), "error", ([], []), None).max_abs_error == 0
+
+
+def test_samples_of_one_class_prove_little() -> None:
+    for truth in ("a" * 400, None):
+        assert "of one class" in judge(top1("a" * 400, "a" * 400, truth), LIMITS, Weighed(1, 1)).notes[0]
+
+
+def test_a_loss_that_is_no_number_passes_nothing() -> None:
+    lost = Evaluation("regressor", 9, 0.0, 100.0, finite=True, drop=float("nan"), measure="R²")
+    assert verdict(lost) == ["its R² cannot be told from these samples"]

@@ -95,9 +95,19 @@ def other_size(proto: Any) -> None:
     proto.graph.initializer[0].dims[0] = 77
 
 
+def twin_outputs(proto: Any) -> None:
+    proto.graph.output.append(proto.graph.output[0])
+
+
+def twin_inputs(proto: Any) -> None:
+    proto.graph.input.append(proto.graph.input[0])
+
+
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
+        (twin_outputs, "two of its outputs are called"),
+        (twin_inputs, "two of its inputs are called x"),
         (text_input, "input x is string; a device can feed float32"),
         (unknown_type, "input x is of no known type"),
         (shapeless_input, "input x has no shape; export the model with it declared"),
@@ -146,3 +156,36 @@ def test_no_float_tensor_at_all_leaves_nothing_to_reject(recwarn: pytest.Warning
     empty = np.empty((6, 0), np.float32)
     assert reject_outliers(RangeTable((), tuple(range(6)), empty, empty)) == Calibration({}, (), 6)
     assert not list(recwarn)
+
+
+def judged(proto: Any, folder: Path, **arrays: Any) -> int:
+    np.savez(folder / "s.npz", **arrays)
+    command = ["build", str(saved(proto, folder / "m.onnx")), "--samples", str(folder / "s.npz"), "--profile", "generic-x86-64", "-q"]
+    return main([*command, "--no-search", "--name", "m", "--version", "1", "-o", str(folder / "m.edgemodel")])
+
+
+def test_an_output_that_is_an_input_is_served(tmp_path: Path) -> None:
+    proto = plain()
+    proto.graph.output.insert(0, proto.graph.input[0])
+    assert judged(proto, tmp_path, x=np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)) == 0
+
+
+def test_an_original_that_gives_no_numbers_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proto = plain()
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full((3, 4), np.nan, np.float32), proto.graph.initializer[0].name))
+    assert judged(proto, tmp_path, x=np.ones((40, 4), np.float32)) == 2
+    assert "m.onnx: output t0 holds NaN or infinity on 20 of 20 samples, first on row" in capsys.readouterr().err
+
+
+def test_targets_that_are_no_numbers_let_nothing_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert judged(plain(), tmp_path, x=np.ones((40, 4), np.float32), targets=np.full((40, 3), np.nan)) == 2
+    assert "targets: hold NaN or infinity" in capsys.readouterr().err
+
+
+def test_a_refusal_of_the_runtime_names_the_file_and_no_folder_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proto = plain()
+    proto.opset_import[0].version = 28
+    assert judged(proto, tmp_path, x=np.ones((40, 4), np.float32)) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'm.onnx'}: onnxruntime" in said
+    assert "edge-convert-" not in said and "onnxruntime_src" not in said and "Opset 28" in said
