@@ -16,7 +16,8 @@ from converters.goal import Goal
 from converters.golden import choose_cases, make_cases, tolerance, widened
 from converters.isolate import JobServer
 from converters.original import Original
-from converters.pack import REPORT, Written, check_output, manifest_for, model_path, write_all
+from converters.outputs import beside_bundle, check_apart, check_outputs, page_files
+from converters.pack import REPORT, Written, manifest_for, model_path, write_all
 from converters.prepare import Prepared, prepare
 from converters.recipe import Recipe, encode
 from converters.report.page import render
@@ -57,9 +58,11 @@ def convert(
     Raises :class:`~converters.errors.InputError` for anything wrong with the input, other EdgeErrors for what fails on the way. A refusal
     of the gate is an :class:`Outcome`; without ``report`` nothing is written then.
     """
-    check_output(out, (Path(asked.model), samples_path))
+    given = (Path(asked.model), samples_path, *asked.files)
+    check_outputs((out, *beside_bundle(out)), given)
     if report is not None:
-        check_output(report, (Path(asked.model), samples_path, out))
+        check_outputs(page_files(report), given)
+        check_apart((out,), page_files(report))
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
         ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
         found = explore(ready, tell, jobs=jobs)
@@ -79,7 +82,7 @@ def tune(
     """The search alone; its report as JSON, and where ``out`` is given as a page there and as JSON beside it. Raises as
     :func:`convert` does."""
     if out is not None:
-        check_output(out, (Path(asked.model), samples_path))
+        check_outputs(page_files(out), (Path(asked.model), samples_path, *asked.files))
     with tempfile.TemporaryDirectory(prefix="edge-convert-") as folder:
         ready = prepare(asked, samples_path, recipe, Path(folder), tell, server)
         findings = _findings(ready, explore(ready, tell, jobs=jobs))

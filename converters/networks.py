@@ -21,7 +21,8 @@ SHARES = (0.5, 0.3, 0.2)
 
 def plain(ready: Prepared, graph: Graph, *, integer: bool) -> Variant:
     """The model itself; calibrated where an ``integer`` target is to be written."""
-    return _variant(ready, "", graph, calibrated=integer)
+    known = ready.calibration.result() if integer and ready.calibration is not None else None
+    return Variant("", graph, known, cost(graph).macs) if known is not None else _variant(ready, "", graph, calibrated=integer)
 
 
 def refitted(ready: Prepared, base: Variant) -> Variant:

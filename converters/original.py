@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +45,16 @@ class Original:
         return evaluate(self.proof, proof, self.split.evaluate, self.metric, (self.classes, classes), self.truth, figures, measured)
 
 
-def run_original(workshop: Workshop, source: Source, graph: Graph | None, samples_path: Path, recipe: Recipe) -> Original:
-    """Opens the samples for the source's inputs and runs it. Raises :class:`InputError` where samples or declared steps do not fit it,
+def run_original(
+    workshop: Workshop,
+    source: Source,
+    graph: Graph | None,
+    samples_path: Path,
+    recipe: Recipe,
+    meanwhile: Callable[[Split], None] = lambda split: None,
+) -> Original:
+    """Opens the samples for the source's inputs and runs it; ``meanwhile`` is called before it runs, to start what needs only the samples.
+    Raises :class:`InputError` where samples or declared steps do not fit it,
     or its runtime refuses it."""
     processing = recipe.processing
     with _named(source):
@@ -55,6 +63,7 @@ def run_original(workshop: Workshop, source: Source, graph: Graph | None, sample
     samples = Samples(samples_path, inputs, processing.preprocess)
     samples.check()
     split = samples.split(calibration=recipe.calibration, evaluation=recipe.evaluation, seed=recipe.seed)
+    meanwhile(split)
     with _named(source):
         proof = workshop.prove("original", source.data, source.format, split.evaluate)
     _check_finite(source, proof, split.evaluate)
@@ -75,8 +84,8 @@ def _check_finite(source: Source, proof: Proof, rows: Sequence[int]) -> None:
     """Nothing can be held against an original that gives no numbers itself."""
     for spec in proof.outputs:
         values = proof.values[spec.name].reshape(len(rows), -1)
-        wrong = [] if values.dtype.kind != "f" else np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(wrong):
+        wrong = [at for at, row in enumerate(values) if values.dtype.kind == "f" and not np.isfinite(row).all()]
+        if wrong:
             raise InputError(
                 f"{source.path}: output {spec.name} holds NaN or infinity on {len(wrong)} of {len(rows)} samples, first on row "
                 f"{rows[wrong[0]]}: check the samples, the preprocessing and the model's weights"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
+from converters.calibrate.ranges import Calibration
 from converters.candidates import schemes_to_try
 from converters.gather.gather import samples_file
 from converters.goal import Goal, goal_for
@@ -14,17 +18,22 @@ from converters.npz import NpzFile
 from converters.opening import open_source
 from converters.original import Original, run_original
 from converters.passes.fix_shapes import shapes_from_samples, sized_file
+from converters.passes.for_tflite import with_expansion
 from converters.passes.run import PassResult, run_passes
 from converters.recipe import Recipe
-from converters.samples import array_for_each
+from converters.samples import Split, array_for_each
+from converters.targets.flatbuffer import schema
 from converters.translate import Asked, Tell
+from converters.words import INTEGER
 from converters.workshop import Workshop
+from edge_agent.errors import RuntimeMissing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """``graph`` is the network after ``passes``, ``None`` where the file can only be packed as it is; ``schemes`` in the order of the
-    boards' preference; ``make_tools`` allows to make a tool environment that is missing."""
+    boards' preference; ``make_tools`` allows to make a tool environment that is missing. ``calibration`` of
+    ``graph`` is on its way where integer targets are to be written."""
 
     goal: Goal
     recipe: Recipe
@@ -35,12 +44,15 @@ class Prepared:
     passes: tuple[PassResult, ...]
     original: Original
     make_tools: bool = False
+    calibration: Future[Calibration] | None = None
 
 
 def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tell, server: JobServer | None = None) -> Prepared:
     """Opens model and samples and runs the original, in children of ``server``. Raises :class:`~converters.errors.InputError` for anything
     wrong with them."""
     goal = goal_for(recipe.profiles)
+    if "tflite" in goal.runtimes and recipe.target != "onnx":
+        Thread(target=_import_schema, daemon=True).start()
     held = samples_file(samples, folder)
     workshop = Workshop(folder, held, recipe.processing.preprocess, server=server)
     source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
@@ -57,9 +69,33 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
         graph, passes = run_passes(source.graph)
         if recipe.search and graph is not source.graph:
             workshop.check_passes(source.graph)
+    ahead = _Ahead(workshop, graph, recipe, schemes)
     tell("running the original")
-    original = run_original(workshop, source, graph, held, recipe)
-    return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original, asked.make_tools)
+    original = run_original(workshop, source, graph, held, recipe, ahead.start)
+    return Prepared(goal, recipe, workshop, source, schemes, graph, passes, original, asked.make_tools, ahead.calibration)
+
+
+def _import_schema() -> None:
+    """A tenth of a second of imports that writing TensorFlow Lite needs later, while children keep this process waiting."""
+    with contextlib.suppress(RuntimeMissing):
+        schema()
+
+
+class _Ahead:
+    """The calibration that integer targets will need, begun beside the original's own run: the two ask for nothing of each other."""
+
+    def __init__(self, workshop: Workshop, graph: Graph | None, recipe: Recipe, schemes: tuple[str, ...]) -> None:
+        self._workshop, self._graph, self._recipe = workshop, graph, recipe
+        self._wanted = graph is not None and any(scheme.partition("-")[2] in INTEGER for scheme in schemes)
+        self.calibration: Future[Calibration] | None = None
+
+    def start(self, split: Split) -> None:
+        """Returns at once."""
+        if self._graph is None or not self._wanted:
+            return
+        pool = ThreadPoolExecutor(1)
+        self.calibration = pool.submit(self._workshop.calibrate, with_expansion(self._graph), split.calibrate, self._recipe.calibrator)
+        pool.shutdown(wait=False)
 
 
 def _sizes(graph: Graph, samples: Path, recipe: Recipe) -> dict[str, tuple[int, ...]]:

@@ -399,7 +399,7 @@ def test_two_builds_to_one_place_leave_one_whole_bundle(tmp_path: Path) -> None:
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=DIGITS.parents[1]) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert main(["inspect", str(folder / "m.edgemodel")]) == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["m.edgemodel", "m.front.png", "m.report.html", "m.report.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["m.edgemodel", "m.report.html", "m.report.json"]
 
 
 def test_many_labels_are_counted_not_poured_out() -> None:
