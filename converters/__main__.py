@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from converters.commands import build, compare, evaluate, inspect, profiles, tools, tune
 from converters.commands.exits import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, Command
+from converters.commands.streams import settle_streams
 from device_profiles.schema import ProfileError
 from edge_agent import __version__
 from edge_agent.errors import BundleError, EdgeError
@@ -21,6 +22,7 @@ _EXTRA = ("numpy", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed on the way, 2 wrong input or usage, 3 refused by the gate."""
+    settle_streams()
     options = parser().parse_args(arguments)
     if threading.current_thread() is threading.main_thread():
         for word in (signal.SIGTERM, signal.SIGHUP):

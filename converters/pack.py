@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from converters.choose import Tried
 from converters.errors import InputError
 from converters.goal import Goal
 from converters.model import Source
+from converters.outputs import beside_bundle
 from converters.recipe import Recipe
 from converters.report.written import Reports
 from converters.targets.versions import stricter
-from edge_agent.bundle.archive import EXTENSION, write_bundle
+from edge_agent.bundle.archive import write_bundle
 from edge_agent.bundle.manifest import FileEntry, GoldenCase, Manifest, Requirements, RuntimeRequirement
 from edge_agent.clock import iso_utc
 from edge_agent.update.durable import write_durable
@@ -75,8 +75,7 @@ def model_path(runtime: str) -> str:
 
 def write_all(out: Path, manifest: Manifest, files: Mapping[str, bytes], made: Reports) -> Written:
     """Reports first, the bundle last: where the bundle is, everything is. What this run had written goes again when a later write fails."""
-    stem = out.name.removesuffix(EXTENSION)
-    html, json, png = (out.with_name(f"{stem}.{ending}") for ending in ("report.html", "report.json", "front.png"))
+    html, json, png = beside_bundle(out)
     beside = made.files(html, json, png)
     fresh = [path for path in beside if not path.exists()]
     try:
@@ -88,27 +87,6 @@ def write_all(out: Path, manifest: Manifest, files: Mapping[str, bytes], made: R
             path.unlink(missing_ok=True)
         raise
     return Written(out, out.stat().st_size, digest, html, json, png if png in beside else None)
-
-
-def check_output(out: Path, inputs: tuple[Path, ...]) -> None:
-    """Raises :class:`InputError` now for an output that could not be written in the end."""
-    folder = out.parent
-    if not folder.is_dir():
-        raise InputError(f"{out}: the folder {folder} does not exist; make it first")
-    try:
-        found = os.stat(out).st_mode  # noqa: PTH116 - says why it cannot, which Path.exists does not
-    except FileNotFoundError:
-        found = stat.S_IFREG
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written to ({error.strerror})") from None
-    if stat.S_ISDIR(found):
-        raise InputError(f"{out}: is a folder; give a file name")
-    if not stat.S_ISREG(found):  # a rename would put a file in the place of the device, for root even of /dev/null
-        raise InputError(f"{out}: is not a regular file and is not replaced; give a file name")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{out}: the folder {folder} cannot be written to")
-    if any(path.exists() and out.resolve() == path.resolve() for path in inputs):
-        raise InputError(f"{out}: is one of the inputs, which are never written to")
 
 
 def created() -> str:

@@ -26,7 +26,7 @@ class Asked:
     ``trust`` allows formats that run code when they are opened (pickle and its like, scripted layers); ``inputs`` declares inputs that
     the file does not (``name:dtype[sizes]``); ``weights`` is the file with the weights where ``model`` names code
     (``package.module:function``); ``samples`` are real samples the translation may be checked on; ``make_tools`` allows to make a missing
-    tool environment.
+    tool environment; ``files`` are all others that the user named, which are never written to.
     """
 
     model: str
@@ -35,6 +35,7 @@ class Asked:
     weights: Path | None = None
     samples: Path | None = None
     make_tools: bool = False
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

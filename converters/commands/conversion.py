@@ -64,12 +64,19 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--strict", action="store_true", help="ask for proof: the 95 %% interval of the loss must lie within --max-drop")
     group.add_argument("--force", action="store_true", help="let a model out that is larger or slower than its source (never a wrong one)")
     group.add_argument("--unproven", action="store_true", help="go without the proof in runtime versions that are not at hand here")
-    group.add_argument("--jobs", type=int, default=0, metavar="N", help="proofs at once (default: one for each processor)")
+    group.add_argument("--jobs", type=_at_once, default=0, metavar="N", help="proofs at once (default: one for each processor)")
 
 
 def add_telling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+def _at_once(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 (one for each processor) or more")
+    return count
 
 
 def recipe(options: argparse.Namespace) -> Recipe:
@@ -106,4 +113,5 @@ def asked(options: argparse.Namespace) -> Asked:
     """The model and what was said of it."""
     from converters.translate import Asked
 
-    return Asked(options.model, options.trust, tuple(options.input), options.weights, options.samples, options.make_tools)
+    files = tuple(path for path in (options.processing, options.weights) if path is not None)
+    return Asked(options.model, options.trust, tuple(options.input), options.weights, options.samples, options.make_tools, files)

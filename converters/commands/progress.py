@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
 
@@ -26,7 +27,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def __call__(self, text: str, part: float | None = None) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # nobody who listens is no reason to fail
             if part is None:
                 self._end()
                 self._step = text

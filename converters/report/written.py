@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from converters.outputs import page_files
 from converters.report.front_png import front_png
 from converters.report.page import render
 from edge_agent.update.durable import write_durable
@@ -35,7 +36,7 @@ def reports(tree: Mapping[str, Any]) -> Reports:
 
 def write_reports(tree: Mapping[str, Any], out: Path) -> tuple[Path, ...]:
     """The page at ``out``, JSON and picture beside it (``F.html``, ``F.json``, ``F.front.png``). Gives the paths that were written."""
-    made = reports(tree).files(out, out.with_suffix(".json"), out.with_name(f"{out.stem}.front.png"))
+    made = reports(tree).files(*page_files(out))
     for path, content in made.items():
         write_durable(path, content)
     return tuple(made)

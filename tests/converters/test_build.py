@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -354,6 +355,36 @@ def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> No
     assert tree["arch"] == "aarch64"
     assert tree["runtimes"]["onnx"]["library"] == "onnxruntime"
     assert main(["profiles", "rpi44"]) == 2
+
+
+@pytest.mark.parametrize("named", ["processing", "samples"])
+def test_no_file_that_was_named_is_written_over(named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"samples": tmp_path / "s.npz", "processing": tmp_path / "p.toml"}
+    for word, path in given.items():
+        path.write_bytes((DIGITS / {"samples": "samples.npz", "processing": "processing.toml"}[word]).read_bytes())
+    beside = given[named].rename(tmp_path / "m.report.json")
+    given[named] = beside
+    declared = ["--samples", str(given["samples"]), "--processing", str(given["processing"])]
+    before = beside.read_bytes()
+    assert build(MODEL, beside, declared=declared) == 2
+    assert build(MODEL, tmp_path / "m.edgemodel", declared=declared) == 2
+    assert "m.report.json, which is written beside it, is one of the inputs" in capsys.readouterr().err
+    assert build(MODEL, tmp_path / "x.edgemodel", "--report", str(tmp_path / "m.report.html"), declared=declared) == 2
+    assert build(MODEL, tmp_path / "x.edgemodel", "--report", str(tmp_path / "x.edgemodel")) == 2
+    assert "is what" in capsys.readouterr().err
+    assert build(MODEL, tmp_path / "x.edgemodel", "--report", str(tmp_path / "x.json")) == 2
+    assert "give a name that ends with .html" in capsys.readouterr().err
+    assert beside.read_bytes() == before
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "2>/dev/full", "<&- >&- 2>&-", ""])
+def test_streams_that_are_closed_full_or_ascii_do_not_stop_a_build(closed: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "converters", "build", str(MODEL), *COMMON[:-1], *DECLARED, "-o", str(tmp_path / "m.edgemodel")]
+    command = f"{shlex.join([*words, *FEW, '--no-search'])} {closed}"
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(["/bin/sh", "-c", command], env={**os.environ, **ascii_only}, capture_output=True, timeout=120)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
+    assert read_manifest(tmp_path / "m.edgemodel").name == "digits"
 
 
 def test_a_recipe_reads_back() -> None:
