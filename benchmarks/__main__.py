@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import deploy, footprint, handover, hop, install_size, quantizers, swap
+from benchmarks import deploy, footprint, handover, hop, install_size, swap
 from benchmarks.convert import (
     choice,
     cold,
@@ -28,6 +28,7 @@ from benchmarks.convert import (
     outliers,
     peers,
     pruning,
+    representation,
     resolves,
 )
 
@@ -43,7 +44,6 @@ class Figure:
 
 FIGURES: Mapping[str, Figure] = {
     "handover": Figure("An array to another process and back, beside multiprocessing", handover.handover, handover.lines),
-    "quantizers": Figure("Float to int8, beside ONNX Runtime's own quantizer", quantizers.quantizers, quantizers.lines),
     "hop": Figure("Added latency of a window over a bare runtime call, same run", hop.hop, hop.lines),
     "swap": Figure("Samples lost in 100 swaps at 100 Hz", swap.swap, swap.lines),
     "footprint": Figure("Memory of each device process at rest, one model", footprint.footprint, footprint.lines),
@@ -54,6 +54,7 @@ FIGURES: Mapping[str, Figure] = {
     "memory": Figure("Memory of a build with 100 and 10,000 samples", memory.measure, memory.lines),
     "cold": Figure("A build from nothing: ResNet-8 to int8 TensorFlow Lite with 100 samples", cold.measure, cold.lines),
     "pruning": Figure("Pruning and int8 from the file, without labels", pruning.measure, pruning.lines),
+    "representation": Figure("Two ways to hold a network in memory", representation.measure, representation.lines),
     "corpus": Figure("Every model into every format: loads, runs, agrees, and the same twice", corpus.measure, corpus.lines),
     "never-worse": Figure(
         "Larger or slower than the source, let out unsaid, beside ONNX Runtime's tools", never_worse.measure, never_worse.lines
