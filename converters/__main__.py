@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 
@@ -65,8 +67,14 @@ def _interrupted(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        return f"no space left on device; what is worked on lies in {tempfile.gettempdir()}, TMPDIR names another folder"
+    return str(error)
+
+
 def _fail(error: Exception) -> int:
-    print(f"edge-convert: {error}", file=sys.stderr)
+    print(f"edge-convert: {_said(error)}", file=sys.stderr)
     if isinstance(error, ProfileError):
         return EXIT_INPUT
     if isinstance(error, EdgeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -355,6 +357,15 @@ def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> No
     assert tree["arch"] == "aarch64"
     assert tree["runtimes"]["onnx"]["library"] == "onnxruntime"
     assert main(["profiles", "rpi44"]) == 2
+
+
+def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    assert build(MODEL, tmp_path / "m.edgemodel") == 1
+    assert f"what is worked on lies in {tempfile.gettempdir()}, TMPDIR names another folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("named", ["processing", "samples"])
