@@ -82,12 +82,27 @@ def _copy(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if path.is_dir():
+            _check_inside(path)
             shutil.copytree(path, target)
         else:
             check_given(path)
             shutil.copyfile(path, target)
     except (OSError, shutil.Error) as error:
-        raise InputError(f"{path}: cannot be copied ({getattr(error, 'strerror', None) or error})") from None
+        said = "of some files in it" if isinstance(error, shutil.Error) else error.strerror or str(error)
+        raise InputError(f"{path}: cannot be copied ({said})") from None
+
+
+def _check_inside(folder: Path) -> None:
+    """Raises :class:`InputError` for a link in ``folder`` that leads out of it: copying follows links, and each file counts as given. What
+    is no regular file (a pipe would be waited for) is refused too."""
+    root = folder.resolve()
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            found = Path(place, name)
+            if found.is_symlink() and root not in found.resolve().parents:
+                raise InputError(f"{found}: is a link that leads out of {folder}; this is refused")
+        for name in files:
+            check_given(Path(place, name))
 
 
 def _watched(command: list[str], folder: Path, tell: Tell, timeout_s: float) -> tuple[int | None, str]:

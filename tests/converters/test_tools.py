@@ -252,3 +252,20 @@ def test_a_missing_environment_is_never_made_unasked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"given\.bin: needs the tool environment keras.*edge-convert tools add keras.*--make-tools"):
         run_tool("keras", "keras_to_onnx", {}, {"model.h5": given}, tmp_path, make=False, tell=silent)
     assert not home().exists()
+
+
+def test_a_folder_is_not_copied_with_what_its_links_lead_to(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("not given")
+    folder = tmp_path / "model"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "assets" / "words").write_text("given")
+    (folder / "inside").symlink_to("assets/words")
+    drive._copy(folder, tmp_path / "copy")
+    assert (tmp_path / "copy" / "inside").read_text() == "given"
+    (folder / "assets" / "outside").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match="outside: is a link that leads out of"):
+        drive._copy(folder, tmp_path / "again")
+    (folder / "assets" / "outside").unlink()
+    os.mkfifo(folder / "assets" / "pipe")
+    with pytest.raises(InputError, match="pipe: is not a regular file"):
+        drive._copy(folder, tmp_path / "again")
