@@ -29,6 +29,9 @@ def open_source(asked: Asked, workshop: Workshop, folder: Path, tell: Tell, *, p
     """The model, vetted in a child before its native parsers run here. Raises :class:`InputError` naming it and what is wrong."""
     kind = kind_of(asked.model)
     if not kind:
+        for option, said in (("--input", asked.inputs), ("--weights", asked.weights)):
+            if said:
+                raise InputError(f"{option}: {asked.model} says that itself; leave it out")
         return _vetted(Path(asked.model), workshop, passes=passes)
     translator = TRANSLATORS.get(kind)
     if translator is None:

@@ -246,6 +246,8 @@ def test_several_boards_share_one_bundle(tmp_path: Path) -> None:
         (["--processing", "missing.toml"], 2, "missing.toml: cannot be read"),
         (["-o", "no/such/folder/x.edgemodel"], 2, "the folder no/such/folder does not exist"),
         (["-o", str(MODEL)], 2, "is one of the inputs"),
+        (["--weights", "w.pth"], 2, "--weights: "),
+        (["--input", "x:float32[1]"], 2, "digits_v1.onnx says that itself; leave it out"),
         (["--profile", "generic-armv7", "--target", "onnx"], 2, "allows only tflite-int8, tflite-weights8, tflite-float16, tflite-float32"),
     ],
 )
