@@ -15,7 +15,7 @@ from converters.translate import Tell
 from converters.variants import Variant
 
 _ROUND = re.compile(r"round (\d+) of (\d+)")
-SHARES = (0.5, 0.3, 0.2)
+SHARES = (0.5, 0.3, 0.25, 0.2)
 """Parts of its cost (multiplications, weights and traffic) that a pruned network is made to keep."""
 
 

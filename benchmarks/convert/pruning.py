@@ -16,7 +16,9 @@ import numpy as np
 
 from benchmarks.convert.files import judged, logits, table
 from benchmarks.nets.digits import SIZES, images, model
+from converters.calibrate.bias import correct_bias
 from converters.load import load_source
+from converters.networks import SHARES
 from converters.passes.run import run_passes
 from converters.prune.cost import cost
 from converters.prune.pruned import Pruned
@@ -26,7 +28,6 @@ from converters.timing import latency, ratio
 from converters.workshop import Workshop
 
 SAMPLES = 400
-SHARES = (0.5, 0.3, 0.2, 0.12)
 WANTED = {"plain": (10.0, 10.0, 0.25), "resnet8": (12.0, 10.0, 0.3), "depthwise": (1.0, 3.0, 0.5)}
 """Times smaller, times faster than the original in its own runtime, points of accuracy lost at most."""
 CPU_S = 30.0
@@ -54,7 +55,8 @@ def _measured(net: str, folder: Path) -> dict[str, Any]:
     rows, full, files = [], cost(graph), []
     for made in workshop.prune(graph, range(SAMPLES), SHARES):
         path = folder / f"{net}-{made.share}.tflite"
-        path.write_bytes(emit_tflite_int8(made.graph, workshop.calibrate(made.graph, tuple(range(200))).ranges))
+        calibration = workshop.calibrate(made.graph, tuple(range(200)))
+        path.write_bytes(emit_tflite_int8(correct_bias(made.graph, calibration), calibration.ranges))
         files.append(path)
         rows.append({**_facts(made, full), **judged(logits(path, test), reference, labels), "smaller": _smaller(net, path)})
     for tiles in (False, True):
