@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ else:
     import tomli as tomllib
 
 MAX_BYTES = 16 << 20
+_ENDLESS_KEY = re.compile(r"^[^=\n\"'#]*(?:\.[^=.\n\"'#]*){1000}", re.MULTILINE)
+"""The parser's time grows with the square of the parts of a dotted key."""
 DECIDING = ("argmax", "topk", "threshold")
 """Postprocessing words that make a verdict out of scores."""
 
@@ -48,7 +51,10 @@ def read_processing(path: Path) -> Processing:
     Raises :class:`InputError` naming file and key. Whether the words fit the model is checked once the model is known.
     """
     try:
-        tree = tomllib.loads(read_given(path, max_bytes=MAX_BYTES).decode("utf-8"))
+        text = read_given(path, max_bytes=MAX_BYTES).decode("utf-8")
+        if _ENDLESS_KEY.search(text):
+            raise InputError(f"{path}: is not TOML that anybody wrote: a key of more than a thousand parts")
+        tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not TOML ({error})") from None
     unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess", "samples", "metric"})

@@ -22,7 +22,7 @@ from converters.targets.onnx_gates import gate_terms, plain_gates
 from converters.targets.onnx_plan import Plan, plan
 from converters.targets.onnx_rows import rows_as_dense
 from converters.targets.onnx_storage import stored_in_int8
-from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights
+from converters.targets.scales import Scale, activation_scale, least_scales, quantize_bias, quantize_weights
 from converters.targets.weighty import weight_axes, weight_axis
 
 _MICROSOFT = "com.microsoft"
@@ -159,16 +159,17 @@ class _Emitter:
             return [self._operand(node.input[0]), second]
         linear = linear_weights(node, self._graph.constants)
         assert linear is not None
-        weight, scales = self._weight(node, linear.weight, linear.axis)
+        least = least_scales(linear.bias, self._plan.scales[node.input[0]].scale)
+        weight, scales = self._weight(node, linear.weight, linear.axis, least)
         inputs = [self._operand(node.input[0]), weight]
         if len(node.input) > 2 and node.input[2]:
             values, factors = quantize_bias(linear.bias, self._plan.scales[node.input[0]].scale, scales)
             inputs.append(self._dequantized(f"{node.output[0]}/bias", values, factors, 0, zeros=node.op_type == "Gemm"))
         return inputs
 
-    def _weight(self, node: Any, array: Any, axis: int) -> tuple[str, Any]:
+    def _weight(self, node: Any, array: Any, axis: int, least: Any = 0.0) -> tuple[str, Any]:
         """The name of the dequantized weight, and its scales."""
-        made = quantize_weights(array, axis)
+        made = quantize_weights(array, axis, least)
         return self._dequantized(f"{node.output[0]}/weight", made.values, made.scales, axis, zeros=node.op_type != "Conv"), made.scales
 
     def _dequantized(self, name: str, values: Any, scales: Any, axis: int, *, zeros: bool) -> str:

@@ -50,15 +50,21 @@ def wide_scale(extent: Range) -> Scale:
     return Scale(float(np.float32(max(abs(extent[0]), abs(extent[1]), _SMALLEST) / 32767.0)), 0)
 
 
-def quantize_weights(weight: Any, axis: int) -> QuantizedWeights:
-    """Rounds to -127..127 by output channel."""
+def quantize_weights(weight: Any, axis: int, least: Any = 0.0) -> QuantizedWeights:
+    """Rounds to -127..127 by output channel, with scales of at least ``least`` (one number, or one for each channel)."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    scales = np.maximum(np.abs(weight.astype(np.float64)).max(axis=others), _SMALLEST) / 127.0
+    scales = np.maximum(np.maximum(np.abs(weight.astype(np.float64)).max(axis=others), _SMALLEST) / 127.0, least)
     scales = scales.astype(np.float32)
     form = [1] * weight.ndim
     form[axis] = -1
     values = np.clip(np.rint(weight.astype(np.float64) / scales.astype(np.float64).reshape(form)), -127, 127)
     return QuantizedWeights(values.astype(np.int8), scales, axis)
+
+
+def least_scales(bias: Any, input_scale: float) -> Any:
+    """Scales of weights below which the bias of a channel would not fit in 32 bits: of channels that are dead but for their bias, as folding
+    a normalization leaves them. Half of the range is left to the products."""
+    return np.abs(bias.astype(np.float64)) / (np.float64(input_scale) * 2.0**30)
 
 
 def quantize_bias(bias: Any, input_scale: float, weight_scales: Any, dtype: str = "int32") -> tuple[Any, Any]:

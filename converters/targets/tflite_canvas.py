@@ -19,7 +19,7 @@ from converters.passes.linear import LinearWeights
 from converters.shapes import infer_shapes
 from converters.targets.flatbuffer import TYPES, FlatModel, schema
 from converters.targets.formats import FLOAT32, Format
-from converters.targets.scales import Scale, activation_scale, quantize_bias, quantize_weights, wide_scale
+from converters.targets.scales import Scale, activation_scale, least_scales, quantize_bias, quantize_weights, wide_scale
 from converters.targets.tflite_storage import stored_weight
 
 Order = tuple[int, ...]
@@ -155,7 +155,7 @@ class Canvas:
         if not self.quantized:
             made = stored_weight(self.flat, self.form, f"{name}/weight", weight, axis)
             return made, self.flat.constant(f"{name}/bias", linear.bias.astype(np.float32))
-        quantized = quantize_weights(weight, axis)
+        quantized = quantize_weights(weight, axis, least_scales(linear.bias, self.scales[source].scale))
         made = self.flat.constant(f"{name}/weight", quantized.values, quantized.scales, axis)
         values, scales = quantize_bias(linear.bias, self.scales[source].scale, quantized.scales, self.form.bias)
         return made, self.flat.constant(f"{name}/bias", values, scales, 0)

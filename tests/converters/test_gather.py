@@ -176,6 +176,13 @@ def test_a_wrong_word_on_samples_is_named(tmp_path: Path, line: str, why: str) -
     assert why in str(caught.value)
 
 
+def test_a_key_without_end_is_refused_at_once(tmp_path: Path) -> None:
+    path = table(tmp_path / "p.toml", "a" + ".a" * 50_000 + " = 1\n")
+    with pytest.raises(InputError, match="a key of more than a thousand parts"):
+        read_processing(path)
+    assert read_processing(table(tmp_path / "q.toml", f"labels = ['{'a.b.' * 2000}']\n")).labels
+
+
 def test_a_build_on_a_table_repeats_its_bytes(tmp_path: Path) -> None:
     n = Net((1, 3))
     model = n.write(n.dense(n.node("Relu", n.dense("x", 3, 16)), 16, 2), tmp_path / "m.onnx")
