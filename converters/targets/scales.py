@@ -62,8 +62,8 @@ def quantize_weights(weight: Any, axis: int, least: Any = 0.0) -> QuantizedWeigh
 
 
 def least_scales(bias: Any, input_scale: float) -> Any:
-    """Scales of weights below which the bias of a channel would not fit in 32 bits: of channels that are dead but for their bias, as folding
-    a normalization leaves them. Half of the range is left to the products."""
+    """Scales of weights below which the bias of a channel would not fit in 32 bits: of channels that are dead but for their bias, as
+    folding a normalization leaves them. Half of the range is left to the products."""
     return np.abs(bias.astype(np.float64)) / (np.float64(input_scale) * 2.0**30)
 
 
