@@ -127,7 +127,7 @@ def _pad(attributes: dict[str, Any], inputs: Sequence[Any]) -> Any:
     if mode == "constant":
         return f.pad(inputs[0], around, value=value)
     if any(around[-4:]) or mode not in ("reflect", "edge"):
-        raise NotImplementedError(f"Pad with mode {mode}")
+        raise ValueError(f"Pad with mode {mode} over these axes cannot be trained through")
     return f.pad(inputs[0], around[:-4], mode="replicate" if mode == "edge" else mode)
 
 
