@@ -423,7 +423,11 @@ def test_an_interrupted_build_leaves_nothing(number: int, tmp_path: Path) -> Non
         str(tmp_path / "out" / "m.edgemodel"),
     ]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=DIGITS.parents[1])
+    held = signal.signal(number, signal.SIG_DFL)  # what is ignored here (under nohup) would be ignored there
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=DIGITS.parents[1])
+    finally:
+        signal.signal(number, held)
     assert process.stderr is not None
     for line in process.stderr:
         if "proving" in line:
