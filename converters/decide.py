@@ -15,7 +15,6 @@ from edge_agent.bundle.manifest import Step
 from edge_agent.pipeline.postprocess import Verdict, compile_postprocess
 from edge_agent.values import TensorSpec
 
-METRICS = ("top1", "regressor", "autoencoder", "detector", "error")
 _SAID = MappingProxyType({"classifier": "top1", "signal": "error"})
 
 

@@ -24,7 +24,7 @@ from converters.recipe import Recipe
 from converters.samples import Split, array_for_each
 from converters.targets.flatbuffer import schema
 from converters.translate import Asked, Tell
-from converters.words import INTEGER
+from converters.words import needs_ranges
 from converters.workshop import Workshop
 from edge_agent.errors import RuntimeMissing
 
@@ -86,7 +86,7 @@ class _Ahead:
 
     def __init__(self, workshop: Workshop, graph: Graph | None, recipe: Recipe, schemes: tuple[str, ...]) -> None:
         self._workshop, self._graph, self._recipe = workshop, graph, recipe
-        self._wanted = graph is not None and any(scheme.partition("-")[2] in INTEGER for scheme in schemes)
+        self._wanted = graph is not None and any(map(needs_ranges, schemes))
         self.calibration: Future[Calibration] | None = None
 
     def start(self, split: Split) -> None:

@@ -26,7 +26,7 @@ from converters.timing import Latency
 from converters.translate import Tell
 from converters.trying import Proven, judge_all, prove
 from converters.variants import Variant
-from converters.words import INTEGER
+from converters.words import needs_ranges
 from edge_agent.errors import ModelError
 
 _T = TypeVar("_T")
@@ -99,7 +99,7 @@ class _Search:
         ready, recipe = self._ready, self._ready.recipe
         if ready.graph is None or ready.schemes[0].endswith("as-is"):
             return ()
-        integer = any(scheme.partition("-")[2] in INTEGER for scheme in ready.schemes)
+        integer = any(map(needs_ranges, ready.schemes))
         if integer:
             self._tell(f"calibrating on {len(ready.original.split.calibrate)} samples")
         base = plain(ready, ready.graph, integer=integer)
@@ -117,8 +117,8 @@ class _Search:
         ready = self._ready
         made: list[Candidate | NotMade] = []
         for scheme in ready.schemes:
-            integer = scheme.partition("-")[2] in INTEGER
-            chosen = [v for v in variants if not v.name or integer or not _has_integer(ready.schemes)]
+            integer = needs_ranges(scheme)
+            chosen = [v for v in variants if not v.name or integer or not any(map(needs_ranges, ready.schemes))]
             made += [emit(scheme, ready.source, variant) for variant in chosen or (None,)]
             if not ready.recipe.search and isinstance(made[-1], Candidate):
                 break
@@ -161,7 +161,3 @@ class _Search:
             except KeyboardInterrupt:
                 self._ready.workshop.stop()  # the pool would wait for what runs, and the folder goes next
                 raise
-
-
-def _has_integer(schemes: Sequence[str]) -> bool:
-    return any(scheme.partition("-")[2] in INTEGER for scheme in schemes)

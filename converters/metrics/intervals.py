@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-_MOST = 10_000_000
 _Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
@@ -18,14 +17,6 @@ def paired_interval(lost: int, won: int, count: int) -> tuple[float, float]:
     middle = (lost_ - won_) / total
     spread = math.sqrt(max(lost_ + won_ - (lost_ - won_) ** 2 / total, 0.0)) / total
     return max(middle - _Z * spread, -1.0), min(middle + _Z * spread, 1.0)
-
-
-def samples_needed(share: float) -> int:
-    """How many paired answers it takes to show, when not one of them changes, that at most ``share`` is lost."""
-    count = 1
-    while count < _MOST and paired_interval(0, 0, count)[1] > share:
-        count = math.ceil(count * 1.01)
-    return count
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:

@@ -6,7 +6,6 @@ symmetric per-channel weights as in the TensorFlow Lite 8-bit quantization speci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -73,12 +72,3 @@ def quantize_bias(bias: Any, input_scale: float, weight_scales: Any, dtype: str 
     limit = _BIAS_LIMITS[dtype]
     values = np.clip(np.rint(bias.astype(np.float64) / scales.astype(np.float64)), -limit, limit)
     return values.astype(dtype), scales
-
-
-def spread_scales(scales: Mapping[str, Scale], pairs: list[tuple[str, str]]) -> dict[str, Scale]:
-    """``scales`` with each pair's second tensor given the first one's: operators that only move values share one scale."""
-    result = dict(scales)
-    for source, target in pairs:
-        if source in result:
-            result[target] = result[source]
-    return result
