@@ -75,9 +75,9 @@ def layout_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, sl
     return LinkLayout(tuple(places[:count]), tuple(places[count:]), text_offset, offset, slots)
 
 
-def layout_for(manifest: Manifest) -> LinkLayout:
-    """The layout of ``manifest``'s model."""
-    return layout_of(manifest.inputs, manifest.outputs)
+def layout_for(manifest: Manifest, slots: int = SLOTS) -> LinkLayout:
+    """The layout of ``manifest``'s model, for ``slots`` requests at a time."""
+    return layout_of(manifest.inputs, manifest.outputs, slots=slots)
 
 
 def _capacity_bytes(spec: TensorSpec, shape: tuple[int, ...] | None) -> int:

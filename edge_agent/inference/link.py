@@ -1,7 +1,8 @@
 """The two ends of a link: tensors in shared memory, one doorbell each way.
 
-A request is written once by the pipeline and read in place by the model; an answer is written once by the worker and read in
-place by postprocessing. The doorbells are eventfds; writing and reading them orders the memory around them.
+A request is written once by the asking process and read in place by the model; an answer is written once by the model, or by the
+worker where a runtime cannot write into memory it is given, and read in place. The doorbells are eventfds; writing and reading them
+orders the memory around them.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class _Memory:
 
 
 class AskingEnd:
-    """The pipeline's end. Takes ownership of ``fds``."""
+    """The end of the process that asks. Takes ownership of ``fds``."""
 
     def __init__(self, layout: LinkLayout, fds: LinkFds) -> None:
         self._memory = _Memory(layout, fds.memory)
@@ -103,16 +104,30 @@ class AskingEnd:
         self._next = 0
         self.response_fd = fds.response
 
+    def room(self) -> dict[str, Any]:
+        """Where the next request's tensors of fixed shape lie, by name: what is written there need not be copied by :meth:`ask`.
+
+        Never while as many requests are unanswered as the link has slots.
+        """
+        return self._memory.inputs[self._next % self._memory.layout.slots]
+
     def ask(self, arrays: Mapping[str, Any]) -> int:
         """Write a request and ring; its number. Raises ModelError when a tensor is missing or does not fit the manifest."""
         memory = self._memory
-        number = self._next
-        slot = number % memory.layout.slots
+        slot = self._next % memory.layout.slots
+        views = memory.inputs[slot]
         for place in memory.layout.inputs:
-            if place.name not in arrays:
+            value = arrays.get(place.name)
+            if value is None:
                 raise ModelError(f"tensor {place.name}: preprocessing did not make it")
-            memory.write(place, slot, memory.inputs[slot], arrays[place.name])
-        memory.set_header(slot, number, ASKED)
+            if value is not views.get(place.name):
+                memory.write(place, slot, views, value)
+        return self.ring()
+
+    def ring(self) -> int:
+        """Ask with what lies in the slot now; the request's number."""
+        memory, number = self._memory, self._next
+        memory.set_header(number % memory.layout.slots, number, ASKED)
         self._next = number + 1
         os.eventfd_write(self._fds.request, 1)
         return number
@@ -138,37 +153,51 @@ class AskingEnd:
         self._fds.close()
 
 
-class AnsweringEnd:
-    """The worker's end. Takes ownership of ``fds``."""
+Run = Callable[[Mapping[str, Any]], dict[str, Any]]
+Bind = Callable[[Mapping[str, Any], Mapping[str, Any]], "Callable[[], None] | None"]
+"""``bind(inputs, outputs)``: one inference from and into these arrays, ``None`` where the runtime cannot."""
 
-    def __init__(self, layout: LinkLayout, fds: LinkFds, clock: Clock) -> None:
+
+class AnsweringEnd:
+    """The worker's end. Takes ownership of ``fds``. With ``bind`` the model reads and writes the slots in place where it can."""
+
+    def __init__(self, layout: LinkLayout, fds: LinkFds, clock: Clock, bind: Bind | None = None) -> None:
         self._memory = _Memory(layout, fds.memory)
         self._fds = fds
         self._clock = clock
+        self._slots = range(layout.slots)
+        self._bound = [self._bind(bind, slot) for slot in self._slots]
         self.request_fd = fds.request
 
-    def serve(self, run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> tuple[int, int]:
+    def _bind(self, bind: Bind | None, slot: int) -> Callable[[], None] | None:
+        memory, layout = self._memory, self._memory.layout
+        if bind is None or any(place.shape is None for place in (*layout.inputs, *layout.outputs)):
+            return None
+        return bind(memory.inputs[slot], memory.outputs[slot])
+
+    def serve(self, run: Run) -> tuple[int, int]:
         """Answer every waiting request in the order asked; how many were answered, and how many of them with an error."""
         silence(self.request_fd)
-        memory = self._memory
-        waiting = sorted((h[0], slot) for slot in range(memory.layout.slots) if (h := memory.header(slot))[1] == ASKED)
+        header = self._memory.header
+        waiting = sorted((h[0], slot) for slot in self._slots if (h := header(slot))[1] == ASKED)
         errors = 0
         for number, slot in waiting:
             errors += not self._answer(number, slot, run)
         return len(waiting), errors
 
-    def _answer(self, number: int, slot: int, run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> bool:
+    def _answer(self, number: int, slot: int, run: Run) -> bool:
         memory = self._memory
-        inputs = memory.read(memory.layout.inputs, slot, memory.inputs[slot])
         memory.set_header(slot, number, TAKEN)
         started_ns = self._clock.monotonic_ns()
         try:
-            outputs = run(inputs)
-            model_us = (self._clock.monotonic_ns() - started_ns) / 1000
-            for place in memory.layout.outputs:
-                if place.name not in outputs:
-                    raise ModelError(f"tensor {place.name}: the model did not answer it")
-                memory.write(place, slot, memory.outputs[slot], outputs[place.name])
+            bound = self._bound[slot]
+            if bound is not None:
+                bound()
+                model_us = (self._clock.monotonic_ns() - started_ns) / 1000
+            else:
+                outputs = run(memory.read(memory.layout.inputs, slot, memory.inputs[slot]))
+                model_us = (self._clock.monotonic_ns() - started_ns) / 1000
+                self._write(slot, outputs)
         except (EdgeError, MemoryError) as error:
             text = (str(error) or type(error).__name__).encode()[:TEXT_BYTES]
             memory.set_header(slot, number, REFUSED, text)
@@ -178,5 +207,13 @@ class AnsweringEnd:
         os.eventfd_write(self._fds.response, 1)
         return True
 
+    def _write(self, slot: int, outputs: Mapping[str, Any]) -> None:
+        memory = self._memory
+        for place in memory.layout.outputs:
+            if place.name not in outputs:
+                raise ModelError(f"tensor {place.name}: the model did not answer it")
+            memory.write(place, slot, memory.outputs[slot], outputs[place.name])
+
     def close(self) -> None:
+        self._bound = []
         self._fds.close()
