@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_agent.bundle.manifest import Manifest, from_json
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.clock import Clock, SystemClock, monotonic_s
 from edge_agent.errors import EdgeError, RuntimeMissing
 from edge_agent.inference import process

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_agent.bundle.layout import LIMITS, Entry, Limits, read_layout
-from edge_agent.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, from_json, to_json
+from edge_agent.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, to_json
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.errors import BundleError
 from edge_agent.update.durable import TEMP_PREFIX, fsync_dir, store_error
 

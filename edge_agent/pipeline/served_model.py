@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_agent.bundle.manifest import Manifest, from_json
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.inference.doorbell import LinkFds
 from edge_agent.inference.layout import layout_for
 from edge_agent.inference.link import AskingEnd

@@ -25,7 +25,8 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
-from edge_agent.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, from_json
+from edge_agent.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.errors import BundleError, StoreError
 from edge_agent.update.durable import TEMP_PREFIX, fsync_dir, replace_durable, store_error, write_durable
 

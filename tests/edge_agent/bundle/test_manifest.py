@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_bundle
 
-from edge_agent.bundle.manifest import from_json, to_json
+from edge_agent.bundle.manifest import to_json
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.errors import BundleError
 
 

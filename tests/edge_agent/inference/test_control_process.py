@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from edge_agent.bundle.manifest import from_json
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig
 from edge_agent.inference.engine import Engine
