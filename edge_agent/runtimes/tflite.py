@@ -3,6 +3,7 @@
 The model is given by path, so its weights are mapped from the file and not copied. Tensor details are read once (asking each time costs
 six times the inference of a tiny model); tensors go in and out by copy (views forbid the next invoke while one is held). Every inference
 starts from zeroed variables (0.3 µs): a recurrent layer would else carry the state of one window into the next, which is another sequence.
+Only a model whose manifest says that its graph keeps state is spared that.
 """
 
 from __future__ import annotations
@@ -64,9 +65,12 @@ def import_interpreter() -> InterpreterLibrary:
 
 
 class TfliteRuntime:
-    """A loaded TensorFlow Lite model. Raises :class:`ModelError` for a file the runtime refuses."""
+    """A loaded TensorFlow Lite model. Raises :class:`ModelError` for a file the runtime refuses.
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
+    With ``keep_state`` variables in the graph last from one inference to the next, until :meth:`reset_state`.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1, keep_state: bool = False) -> None:
         library = import_interpreter()
         self.name = library.name
         self.version = library.version
@@ -80,6 +84,7 @@ class TfliteRuntime:
         self._fetches = tuple((detail["index"], detail["name"]) for detail in self._out)
         self._shapes = [tuple(int(size) for size in detail["shape"]) for detail in self._in]
         self._check = TensorCheck(self.inputs)
+        self._keep_state = keep_state
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """One inference; arrays by tensor name in and out. Raises :class:`ModelError` naming the tensor or giving the runtime's reason."""
@@ -87,13 +92,18 @@ class TfliteRuntime:
         interpreter = self._interpreter
         try:
             self._fit_shapes(arrays)
-            interpreter.reset_all_variables()
+            if not self._keep_state:
+                interpreter.reset_all_variables()
             for index, name in self._feeds:
                 interpreter.set_tensor(index, arrays[name])
             interpreter.invoke()
             return {name: interpreter.get_tensor(index) for index, name in self._fetches}
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"{self.name} {self.version}: inference failed: {first_line(error)}") from error
+
+    def reset_state(self) -> None:
+        """Zeroes the variables in the graph, as a fresh model has them."""
+        self._interpreter.reset_all_variables()
 
     def close(self) -> None:
         """Lets go of the model's memory and file."""
