@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,25 +25,31 @@ DTYPES: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One reading of a sensor. ``seq`` counts up by one per source from 0; ``t_ns`` is monotonic capture time.
+    """One reading of a sensor, or a block of them. ``seq`` counts up by one per reading from 0; ``t_ns`` is monotonic capture time.
 
-    ``values`` is a flat sequence of numbers, one reading of all channels.
+    ``values`` is a flat sequence of numbers, one reading of all channels, or an array of any shape, such as a frame (height, width, colours).
     ``label`` is set only by sources that replay labelled data.
+    A block has ``rows`` above 1 and ``values`` as an array (rows, ...): row ``i`` is the reading ``seq + i``, captured at
+    ``t_ns + i * period_ns``.
     """
 
     source: str
     seq: int
     t_ns: int
-    values: Sequence[float]
+    values: Any
     label: int | None = None
+    rows: int = 1
+    period_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``length`` consecutive samples. ``values`` is an array (length, channels); ``seq`` counts windows from 0.
+    """What a model is asked about at once. ``values`` is an array (length, channels); a window of one frame is that frame as it came.
 
-    ``first_seq``/``last_seq`` are the sample numbers it spans; ``gaps`` how many sample numbers are missing inside.
-    ``start_ns``/``end_ns`` are the capture times of its first and last sample.
+    ``seq`` counts windows from 0; ``first_seq``/``last_seq`` are the sample numbers it spans; ``gaps`` how many of its rows are missing:
+    sample numbers in a window by count, rows too far from any sample in one by time.
+    ``start_ns``/``end_ns`` are the times of its first and last row. ``settles``: how many samples were taken in since the window before;
+    what becomes of this window becomes of them.
     """
 
     source: str
@@ -55,6 +61,7 @@ class Window:
     values: Any
     gaps: int
     label: int | None = None
+    settles: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +98,21 @@ class StageTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Something a detector found: corners as shares (0 to 1) of the picture's width and height, ``x0`` left, ``y0`` top."""
+
+    label: str
+    score: float
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model said of a window. ``label`` and ``score`` are the winner; ``scores`` every class or output value."""
+    """What a model said of a window. ``label`` and ``score`` are the winner; ``scores`` every class or output value; ``boxes`` what a
+    detector found, the surest first."""
 
     pipeline: str
     model: str
@@ -106,6 +126,7 @@ class Prediction:
     scores: tuple[float, ...]
     times: StageTimes
     expected: int | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_agent.telemetry.latency import EMPTY, merge
-from edge_agent.values import HistogramSnapshot, PipelineCounters, PipelineStatus, Prediction, StageTimes
+from edge_agent.values import Box, HistogramSnapshot, PipelineCounters, PipelineStatus, Prediction, StageTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,5 @@ def snapshot_from(tree: Mapping[str, Any]) -> HistogramSnapshot:
 
 def prediction_from(tree: Mapping[str, Any]) -> Prediction:
     """A prediction from its JSON form."""
-    return Prediction(**{**tree, "times": StageTimes(**tree["times"]), "scores": tuple(tree["scores"])})
+    boxes = tuple(Box(**box) for box in tree.get("boxes", ()))
+    return Prediction(**{**tree, "times": StageTimes(**tree["times"]), "scores": tuple(tree["scores"]), "boxes": boxes})

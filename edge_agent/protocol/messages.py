@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_agent.values import Box
+
 VERSION = 1
 
 COMMAND_KINDS = ("deploy", "rollback", "models", "ping")
@@ -206,6 +208,7 @@ class PredictionMessage:
     scores: tuple[float | None, ...] = ()
     infer_us: float = 0.0
     total_us: float = 0.0
+    boxes: tuple[Box, ...] = ()
     v: int = VERSION
 
 

@@ -26,6 +26,7 @@ def prediction_message(device: str, pipeline: str, prediction: Prediction, *, t:
         scores=tuple(map(_finite, prediction.scores)),
         infer_us=prediction.times.infer_us,
         total_us=prediction.times.total_us,
+        boxes=prediction.boxes,
     )
 
 
