@@ -45,15 +45,28 @@ class Sink(Protocol):
 
 
 class Runtime(Protocol):
-    """A loaded model. Arrays in and out by tensor name; not thread-safe."""
+    """A loaded model. Arrays in and out by tensor name; not thread-safe but for ``stop``.
+
+    ``notes`` tell what was asked for and could not be had (an accelerator that the processor stands in for).
+    """
 
     name: str
     version: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    notes: tuple[str, ...]
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """One inference. ``arrays`` are C-contiguous numpy arrays of the declared dtypes. Raises ModelError."""
+        ...
+
+    def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[], None] | None:
+        """A call that runs one inference from ``inputs`` into ``outputs`` where they lie (views of shared memory), raising ModelError.
+        None where the runtime cannot."""
+        ...
+
+    def stop(self) -> bool:
+        """From another thread: end the inference under way soon, with ModelError. False where the runtime cannot."""
         ...
 
     def close(self) -> None: ...

@@ -9,7 +9,9 @@ from edge_agent.bundle.manifest import Manifest, RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.ports import Runtime
 from edge_agent.runtimes import onnx, tflite
+from edge_agent.runtimes.environment import prepare_environment
 from edge_agent.runtimes.installed import installed
+from edge_agent.runtimes.options import RuntimeOptions
 from edge_agent.runtimes.tensors import fits
 from edge_agent.versions import version_key
 
@@ -17,24 +19,26 @@ EXTRAS = {"onnx": "edge-runtime[onnx]", "tflite": "edge-runtime[tflite]"}
 _BY_EXTENSION = {".onnx": "onnx", ".tflite": "tflite"}
 
 
-def load_runtime(manifest: Manifest, folder: Path, *, threads: int = 1) -> Runtime:
-    """The model of the unpacked bundle in ``folder``, loaded by the runtime its manifest asks for.
+def load_runtime(manifest: Manifest, folder: Path, *, threads: int = 1, options: RuntimeOptions | None = None) -> Runtime:
+    """The model of the unpacked bundle in ``folder``, loaded by the runtime its manifest asks for. ``options`` say more than ``threads``
+    and go before it.
 
     Raises :class:`RuntimeMissing` when that is absent, too old or excluded, :class:`ModelError` when it refuses the file or the model's
     inputs are not those the manifest declares.
     """
     check_requirement(manifest.runtime)
-    runtime = _load(manifest.runtime.name, folder / manifest.model_file.path, threads)
+    path, options = folder / manifest.model_file.path, options or RuntimeOptions(threads)
+    runtime = _load(manifest.runtime.name, path, options, keep_state=manifest.keeps_state_in_graph)
     _check_specs(manifest, runtime)
     return runtime
 
 
-def load_model_file(path: Path, *, threads: int = 1) -> Runtime:
+def load_model_file(path: Path, *, threads: int = 1, options: RuntimeOptions | None = None) -> Runtime:
     """The model in ``path``, by its extension. Raises :class:`ModelError`, :class:`RuntimeMissing`."""
     name = _BY_EXTENSION.get(path.suffix.lower())
     if name is None:
         raise ModelError(f"{path.name}: unknown kind of model {path.suffix!r}; {' and '.join(_BY_EXTENSION)} can be loaded")
-    return _load(name, path, threads)
+    return _load(name, path, options or RuntimeOptions(threads))
 
 
 def preimport(names: tuple[str, ...]) -> None:
@@ -63,13 +67,14 @@ def check_requirement(requirement: RuntimeRequirement) -> None:
         raise RuntimeMissing(f"the model must not run on {requirement.name} {version}, which is installed: install another version")
 
 
-def _load(name: str, path: Path, threads: int) -> Runtime:
+def _load(name: str, path: Path, options: RuntimeOptions, *, keep_state: bool = False) -> Runtime:
     if name == "onnx":
-        return onnx.OnnxRuntime(path, threads=threads)
-    return tflite.TfliteRuntime(path, threads=threads)
+        return onnx.OnnxRuntime(path, options)
+    return tflite.TfliteRuntime(path, options, keep_state=keep_state)
 
 
 def _import(name: str) -> None:
+    prepare_environment()
     if name == "onnx":
         onnx.import_onnxruntime()
     elif name == "tflite":

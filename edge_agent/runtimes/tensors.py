@@ -29,6 +29,17 @@ class TensorCheck:
             raise ModelError(f"input {extra[0]}: the model has no such input; it has {', '.join(s.name for s in self._specs)}")
 
 
+def bindable(arrays: Mapping[str, Any], specs: tuple[TensorSpec, ...]) -> bool:
+    """Whether ``arrays`` are exactly the tensors of ``specs``, in memory that native code can use as it lies."""
+    by_name = {spec.name: spec for spec in specs}
+    if set(arrays) != set(by_name):
+        return False
+    return all(
+        array.dtype == by_name[name].dtype and fits(array.shape, by_name[name].shape) and array.flags.c_contiguous and array.flags.writeable
+        for name, array in arrays.items()
+    )
+
+
 def fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
     """Whether ``shape`` is ``wanted`` with its free dimensions filled in."""
     if shape == wanted:
