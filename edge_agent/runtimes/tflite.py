@@ -9,6 +9,7 @@ Only a model whose manifest says that its graph keeps state is spared that.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -85,6 +86,7 @@ class TfliteRuntime:
         _check_file(path)
         delegates, self.notes = load_delegates(library, options)
         self._interpreter = _open_interpreter(library, path, options.threads, delegates)
+        _check_variables(path, self._interpreter)
         self._in = self._interpreter.get_input_details()
         self._out = self._interpreter.get_output_details()
         self.inputs = tuple(_spec(path, detail) for detail in self._in)
@@ -172,6 +174,7 @@ def load_delegates(library: InterpreterLibrary, options: RuntimeOptions) -> tupl
     loaded, notes = [], []
     for delegate in options.delegates:
         try:
+            ctypes.CDLL(delegate.path)  # the library's own class complains on standard error when this fails
             loaded.append(library.load_delegate(delegate.path, dict(delegate.options)))
         except (OSError, ValueError, RuntimeError) as error:
             lack = f"the delegate {delegate.path} cannot be loaded: {first_line(error)}; {_where_to_get(delegate)}"
@@ -206,6 +209,16 @@ def _open_interpreter(library: InterpreterLibrary, path: Path, threads: int, del
             detail = _last_line(said) or first_line(error)
             raise ModelError(f"{path.name}: {library.name} {library.version} refuses it: {detail}") from error
     return interpreter
+
+
+def _check_variables(path: Path, interpreter: Any) -> None:
+    """Variables that are resources and no tensors survive ``reset_all_variables``: one stream would go on with the state of another."""
+    native = getattr(interpreter, "_interpreter", None)  # the public interface does not name a model's operators
+    if native is not None and any(native.NodeName(index) == "VAR_HANDLE" for index in range(native.NumNodes())):
+        raise ModelError(
+            f"{path.name}: keeps state in resource variables (VAR_HANDLE), which the runtime cannot zero: "
+            "export it with its state as inputs and outputs, or as variable tensors"
+        )
 
 
 @contextmanager
