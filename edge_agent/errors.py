@@ -70,9 +70,19 @@ class SourceEnded(EdgeError):
 
 
 class SinkError(EdgeError):
-    """A sink could not take a prediction."""
+    """A sink could not take a prediction; the same prediction may be given again, not before ``pause_s`` where the sink knows."""
 
     retryable = True
+
+    def __init__(self, message: str, *, pause_s: float = 0.0) -> None:
+        self.pause_s = pause_s
+        super().__init__(message)
+
+
+class SinkRefused(SinkError):
+    """A sink refused these predictions for good; others may pass."""
+
+    retryable = False
 
 
 class TransportError(EdgeError):

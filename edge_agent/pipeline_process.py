@@ -44,17 +44,22 @@ def serve(channel: Channel) -> int:
 def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
     from edge_agent.pipeline.inbox import Inbox
     from edge_agent.pipeline.intake import Intake
-    from edge_agent.pipeline.outlet import Outlet
+    from edge_agent.pipeline.outlet import Outlet, sink_names
     from edge_agent.pipeline.runner import RunnerParts
     from edge_agent.pipeline.voice import Voice
     from edge_agent.pipeline.window import Windower
+    from edge_agent.sinks.terms import terms_of
 
     name = order["name"]
     voice = Voice(channel, clock)
     inbox = Inbox()
     source = source_opener(order["source"]["kind"])(name, order["source"]["options"], inbox)
     publish = _publisher(voice)
-    sinks = [sink_opener(sink["kind"])(f"{name}.{sink['kind']}", sink["options"], publish) for sink in order["sinks"]]
+    names = sink_names(name, [sink["kind"] for sink in order["sinks"]])
+    sinks = [
+        (sink_opener(sink["kind"])(sink_name, sink["options"], publish), terms_of(sink["kind"], sink["options"]))
+        for sink_name, sink in zip(names, order["sinks"], strict=True)
+    ]
     return RunnerParts(
         name=name,
         deadline_ms=order["deadline_ms"],
@@ -63,7 +68,7 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
         intake=Intake(source, order["queue"], clock, voice.event, random.random),
         inbox=inbox,
         windower=Windower(order["length"], order["hop"]),
-        outlet=Outlet(sinks, voice.event),
+        outlet=Outlet(sinks, voice.event, clock, random.random),
         clock=clock,
     )
 

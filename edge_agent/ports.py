@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.update.machine import UpdateCommand, UpdateRecord
-from edge_agent.values import Event, HealthSample, Prediction, Sample, TensorSpec, TrialReport
+from edge_agent.values import Delivery, Event, HealthSample, Prediction, Sample, TensorSpec, TrialReport
 
 
 class Source(Protocol):
@@ -33,11 +33,31 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where predictions go. ``emit`` must not block for long; raises SinkError."""
+    """Where predictions go. Kinds that may block for long are called on a thread of their own.
+
+    ``emit`` raises SinkError (not taken; give it again, or not) or SinkRefused (never give this one again). ``close`` may come from
+    another thread while ``emit`` is stuck, and is then to end it.
+    """
 
     name: str
 
     def emit(self, prediction: Prediction) -> None: ...
+
+    def flush(self) -> None:
+        """Bring out what is held back; called a few times a second while predictions come."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class BatchSink(Protocol):
+    """A sink that takes several predictions at once, all or none of them; else as :class:`Sink`."""
+
+    name: str
+    delivery: Delivery
+
+    def emit_all(self, predictions: Sequence[Prediction]) -> None: ...
 
     def flush(self) -> None: ...
 

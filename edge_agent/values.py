@@ -27,7 +27,7 @@ DTYPES: Mapping[str, int] = {
 class Sample:
     """One reading of a sensor, or a block of them. ``seq`` counts up by one per reading from 0; ``t_ns`` is monotonic capture time.
 
-    ``values`` is a flat sequence of numbers, one reading of all channels, or an array of any shape, such as a frame (height, width, colours).
+    ``values`` is a flat sequence of numbers, one reading of all channels, or an array of any shape, such as a frame (height, width, 3).
     ``label`` is set only by sources that replay labelled data.
     A block has ``rows`` above 1 and ``values`` as an array (rows, ...): row ``i`` is the reading ``seq + i``, captured at
     ``t_ns + i * period_ns``.
@@ -40,6 +40,13 @@ class Sample:
     label: int | None = None
     rows: int = 1
     period_ns: int = 0
+
+    def part(self, first: int, count: int) -> Sample:
+        """``count`` rows of this block from row ``first`` on; one row is a plain reading. Nothing is copied."""
+        if first == 0 and count == self.rows:
+            return self
+        values = self.values[first] if count == 1 else self.values[first : first + count]
+        return Sample(self.source, self.seq + first, self.t_ns + first * self.period_ns, values, self.label, count, self.period_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,31 @@ class PipelineCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkCounts:
+    """Predictions of one sink since its pipeline started; at every moment given = emitted + dropped + failed + waiting.
+
+    ``emitted``: the sink took it. ``dropped``: given up unsent, because the queue was full, it was too old, or the pipeline ended.
+    ``failed``: the sink refused it or broke on it. ``waiting``: in the queue, or being sent just now.
+    """
+
+    given: int = 0
+    emitted: int = 0
+    dropped: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a sink wants its predictions: up to ``batch`` in one call, waiting at most ``every_s`` for so many to come together; and
+    the longest pause between two attempts while it fails."""
+
+    batch: int = 1
+    every_s: float = 0.0
+    longest_pause_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class TrialReport:
     """What happened when a candidate model ran its golden inputs on this device, in the process that would serve.
 
@@ -220,3 +252,4 @@ class PipelineStatus:
     counters: PipelineCounters
     latency: Mapping[str, HistogramSnapshot]
     last_error: str = ""
+    sinks: Mapping[str, SinkCounts] = field(default_factory=dict)

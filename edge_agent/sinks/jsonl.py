@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import SinkError
+from edge_agent.sinks.lines import json_line
 from edge_agent.values import Prediction
 
 _TAIL_BYTES = 1 << 16
@@ -25,7 +23,7 @@ class JsonlSink:
     """Appends whole lines: a line is in the file completely or not at all, after a full disk and after a crash too.
 
     Each line is one ``write``, so it survives the death of this process; it is not synced, so a power cut may cost the last seconds.
-    When the file has reached ``rotate_bytes`` it becomes ``.1``, the old ``.1`` becomes ``.2``, and so on up to ``keep``.
+    When the file has reached ``rotate_bytes``, the next line makes it ``.1``, the old ``.1`` becomes ``.2``, and so on up to ``keep``.
     The file is opened at the first line. Errors are :class:`SinkError`; the next line tries again.
     """
 
@@ -36,13 +34,14 @@ class JsonlSink:
         self._size = 0
 
     def emit(self, prediction: Prediction) -> None:
-        line = to_line(prediction)
+        line = json_line(prediction)
         try:
             if self._handle < 0:
                 self._open()
-            self._append(line)
             if self._rotate_bytes and self._size >= self._rotate_bytes:
-                self._rotate()
+                self._rotate()  # before the line, not after it: an error here must mean that the line is not in the file
+                self._open()
+            self._append(line)
         except OSError as error:
             self.close()
             raise SinkError(f"sink {self.name}: {self._path}: cannot be written ({error.strerror})") from error
@@ -81,22 +80,6 @@ class JsonlSink:
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
-
-
-def to_line(prediction: Prediction) -> bytes:
-    """The prediction as one line of JSON (RFC 8259: numbers that are not finite become null)."""
-    tree = asdict(prediction)
-    return json.dumps(_finite(tree), separators=(",", ":"), allow_nan=False).encode() + b"\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _cut_torn_line(handle: int) -> int:

@@ -17,6 +17,7 @@ import pytest
 
 from edge_agent.errors import SinkError
 from edge_agent.sinks import jsonl, mqtt
+from edge_agent.sinks.lines import json_line
 from edge_agent.values import Prediction, StageTimes
 
 TIMES = StageTimes(1.0, 2.0, 3.0, 4.0, 5.0, 15.0)
@@ -73,7 +74,7 @@ def test_half_a_line_of_a_process_that_died_is_cut_off(tmp_path: Path, torn: str
 
 
 def test_files_rotate_by_size_and_the_oldest_go(tmp_path: Path) -> None:
-    line_bytes = len(jsonl.to_line(number(0)))
+    line_bytes = len(json_line(number(0)))
     sink = open_jsonl(tmp_path / "o", rotate_mib=2.5 * line_bytes / (1 << 20), keep=2)
     for index in range(10):
         sink.emit(number(index))
