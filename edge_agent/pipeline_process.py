@@ -47,7 +47,7 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
     from edge_agent.pipeline.outlet import Outlet, sink_names
     from edge_agent.pipeline.runner import RunnerParts
     from edge_agent.pipeline.voice import Voice
-    from edge_agent.pipeline.window import Windower
+    from edge_agent.pipeline.window import open_windower
     from edge_agent.sinks.terms import terms_of
 
     name = order["name"]
@@ -67,7 +67,7 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
         voice=voice,
         intake=Intake(source, order["queue"], clock, voice.event, random.random),
         inbox=inbox,
-        windower=Windower(order["length"], order["hop"]),
+        windower=open_windower(order["length"], order["hop"]),
         outlet=Outlet(sinks, voice.event, clock, random.random),
         clock=clock,
     )

@@ -24,7 +24,7 @@ from edge_agent.pipeline.outlet import Outlet
 from edge_agent.pipeline.served_model import ServedModel, connect
 from edge_agent.pipeline.tally import ServingTotals, Tally
 from edge_agent.pipeline.voice import STATUS_EVERY_NS, Voice
-from edge_agent.pipeline.window import Windower
+from edge_agent.pipeline.window import WindowMaker
 from edge_agent.values import Prediction, StageTimes, Window
 
 MOST_ATTEMPTS = 2
@@ -40,7 +40,7 @@ class RunnerParts:
     voice: Voice
     intake: Intake
     inbox: Inbox
-    windower: Windower
+    windower: WindowMaker
     outlet: Outlet
     clock: Clock
 
@@ -97,9 +97,10 @@ class PipelineRunner:
             self._pause()
         else:
             sample, queued_ns = taken
-            self._tally.pending += 1
-            window = self._parts.windower.push(sample)
-            if window is not None:
+            self._tally.pending += sample.rows
+            windows = self._parts.windower.push(sample)
+            self._tally.leave_out(self._parts.windower.discarded)
+            for window in windows:
                 self._settle(window, queued_ns)
         self._listen()
         self._flip()
@@ -114,12 +115,12 @@ class PipelineRunner:
         except ChannelClosed:
             raise
         except (EdgeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
-            self._tally.settle(failed=True)
+            self._tally.settle(window.settles, failed=True)
             self._tell_failure(window, str(error) or type(error).__name__)
         else:
             self._failing = ""
             self._tally.record(prediction)
-            self._tally.settle(failed=False)
+            self._tally.settle(window.settles, failed=False)
             self._parts.outlet.emit(prediction)
         finally:
             self._busy = False

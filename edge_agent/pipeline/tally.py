@@ -24,21 +24,33 @@ class Tally:
         self.replayed = 0
         self._processed = 0
         self._failed = 0
+        self._dropped = 0
+        self._discarded = 0
         self._correct = 0
         self._labelled = 0
         self._stages = {stage: LatencyHistogram() for stage in STAGES}
         self.serving = ServingTotals("")
 
-    def settle(self, *, failed: bool) -> None:
-        """The window that was being worked on is done with: its new samples are processed, or failed."""
+    def settle(self, samples: int, *, failed: bool) -> None:
+        """The window that was being worked on is done with: the ``samples`` that it settles are processed, or failed."""
         if failed:
-            self._failed += self.pending
+            self._failed += samples
             self.serving.errors += 1
         else:
-            self._processed += self.pending
+            self._processed += samples
             self.windows += 1
             self.serving.windows += 1
-        self.pending = 0
+        self.pending -= samples
+
+    def drop(self, samples: int) -> None:
+        """The ``samples`` that a window settles which the model will not be asked about."""
+        self._dropped += samples
+        self.pending -= samples
+
+    def leave_out(self, discarded: int) -> None:
+        """``discarded`` samples so far ended in no window (the windower's count)."""
+        self.drop(discarded - self._discarded)
+        self._discarded = discarded
 
     def record(self, prediction: Prediction) -> None:
         """Time and score a finished prediction."""
@@ -63,7 +75,7 @@ class Tally:
         return PipelineCounters(
             produced=intake.produced + lost_messages,
             processed=self._processed,
-            dropped=intake.dropped + lost_messages,
+            dropped=intake.dropped + lost_messages + self._dropped,
             failed=self._failed,
             in_flight=intake.waiting + self.pending,
             replayed=self.replayed,

@@ -16,13 +16,12 @@ def sample(seq: int, *values: float, label: int | None = None) -> Sample:
 
 
 def feed(windower: Windower, *seqs: int) -> list[Window]:
-    return [window for seq in seqs if (window := windower.push(sample(seq)))]
+    return [window for seq in seqs for window in windower.push(sample(seq))]
 
 
 def test_one_sample_windows_pass_everything_through() -> None:
     windower = Windower(1, 1)
-    window = windower.push(sample(7, 1.0, 2.0, label=3))
-    assert window is not None
+    (window,) = windower.push(sample(7, 1.0, 2.0, label=3))
     assert (window.source, window.seq, window.first_seq, window.last_seq) == ("s", 0, 7, 7)
     assert (window.start_ns, window.end_ns, window.gaps, window.label) == (7000, 7000, 0, 3)
     assert window.values.shape == (1, 2) and window.values.dtype == np.float32
@@ -66,21 +65,21 @@ def test_a_source_that_starts_over_starts_a_new_window() -> None:
 def test_a_sample_of_another_width_costs_one_window_and_no_more() -> None:
     windower = Windower(2, 2)
     widths = [2, 2, 2, 1, 2, 2, 2, 2]
-    windows = [window for seq, width in enumerate(widths) if (window := windower.push(sample(seq, *[1.0] * width)))]
+    windows = [window for seq, width in enumerate(widths) for window in windower.push(sample(seq, *[1.0] * width))]
     assert [window.first_seq for window in windows] == [0, 4, 6]
     assert windower.discarded == 2
 
 
 def test_a_new_width_that_stays_is_accepted() -> None:
     windower = Windower(1, 1)
-    assert [windower.push(sample(seq, *[0.0] * width)).values.shape[1] for seq, width in enumerate([2, 3, 3])] == [2, 3, 3]  # type: ignore[union-attr]
+    assert [windower.push(sample(seq, *[0.0] * width))[0].values.shape[1] for seq, width in enumerate([2, 3, 3])] == [2, 3, 3]
 
 
 def test_label_is_that_of_the_last_sample() -> None:
     windower = Windower(2, 2)
     windower.push(sample(0, label=1))
-    window = windower.push(sample(1, label=2))
-    assert window is not None and window.label == 2
+    (window,) = windower.push(sample(1, label=2))
+    assert window.label == 2
 
 
 @pytest.mark.parametrize(("length", "hop"), [(0, 1), (1, 0), (-1, 1)])
