@@ -54,7 +54,7 @@ class ModelState:
     def commit(self, outputs: Mapping[str, Any]) -> None:
         """Takes the next state from an accepted answer, by copy: ``outputs`` may lie in memory that the next answer is written to.
 
-        Raises :class:`ModelError` where a state output is missing, has another dtype or shape, or holds NaN; then the state stays as it was.
+        Raises :class:`ModelError` where a state output is missing, has another dtype or shape, or holds NaN; the state is then as it was.
         """
         self._now = {pair.input: _next(pair, self._first[pair.input], outputs) for pair in self._pairs}
         self._last_seq = self._met_seq
