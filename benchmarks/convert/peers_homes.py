@@ -51,7 +51,7 @@ def home(peer: str) -> Home | str:
         if reason:
             shutil.rmtree(folder, ignore_errors=True)
             return f"not at hand: {reason}"
-    return Home(python, *_size(folder), _version(python, peer))
+    return Home(python, *environment_size(folder), _version(python, peer))
 
 
 def _make(peer: str, folder: Path) -> str:
@@ -84,7 +84,8 @@ def _interpreter(lowest: tuple[int, int]) -> str | None:
     return None
 
 
-def _size(folder: Path) -> tuple[float, int]:
+def environment_size(folder: Path) -> tuple[float, int]:
+    """What an environment takes on the disk without pip (10^6 bytes), and its distributions."""
     site = next(folder.glob("lib/python*/site-packages"))
     parts = [part for part in site.iterdir() if not part.name.startswith(_TOOLS)]
     files = [file for part in parts for file in ([part] if part.is_file() else part.rglob("*")) if file.is_file() and not file.is_symlink()]

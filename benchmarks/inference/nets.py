@@ -1,0 +1,105 @@
+"""The networks that every server serves, made here from seeds: a sensor's, a camera's, and one that is all weights.
+
+Named input ``x`` and output ``y``, float32, fixed shapes. Another ``seed`` gives another version with other answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+IR_VERSION = 8
+OPSET = 17
+BIG_WIDTHS = (1024, 5120, 1024, 10)
+Layer = tuple[list[Any], list[Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """One network. ``size`` is its input's shape."""
+
+    name: str
+    size: tuple[int, ...]
+    classes: int
+    make: Callable[[np.random.Generator], Layer]
+
+    @property
+    def input_bytes(self) -> int:
+        return prod(self.size) * 4
+
+    def sample(self, seed: int = 0) -> Any:
+        """An input of standard normal numbers."""
+        return np.random.default_rng(seed).standard_normal(self.size).astype(np.float32)
+
+    def save(self, path: Path, seed: int = 0, *, external: bool = False) -> Path:
+        """Write the network to ``path``; with ``external`` its weights lie beside it in a file of their own, ready to be mapped."""
+        nodes, constants, last = self.make(np.random.default_rng(seed))
+        nodes[-1].output[0] = "y"
+        graph = helper.make_graph(nodes, self.name, [_tensor("x", self.size)], [_tensor("y", (1, self.classes))], constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        onnx.checker.check_model(model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        where = f"{path.stem}.weights"
+        (path.parent / where).unlink(missing_ok=True)
+        onnx.save_model(model, str(path), save_as_external_data=external, location=where, size_threshold=1024)
+        return path
+
+
+def _tensor(name: str, shape: tuple[int, ...]) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def _convolutions(channels: tuple[int, ...], kernel: int, dimensions: int, classes: int, draw: np.random.Generator) -> Layer:
+    """Convolutions with stride 2 and ReLU, the mean over the rest, one dense layer."""
+    nodes, constants, value = [], [], "x"
+    for index, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+        shape = (after, before, *(kernel,) * dimensions)
+        weights = draw.standard_normal(shape) * np.sqrt(2 / (before * kernel**dimensions))
+        constants.append(numpy_helper.from_array(weights.astype(np.float32), f"w{index}"))
+        pads, strides = [kernel // 2] * (2 * dimensions), [2] * dimensions
+        nodes.append(helper.make_node("Conv", [value, f"w{index}"], [f"c{index}"], pads=pads, strides=strides))
+        nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"]))
+        value = f"r{index}"
+    nodes.append(helper.make_node("GlobalAveragePool", [value], ["mean"]))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
+    return _dense(nodes, constants, "flat", (channels[-1], classes), draw)
+
+
+def _dense(nodes: list[Any], constants: list[Any], value: str, widths: tuple[int, ...], draw: np.random.Generator) -> Layer:
+    for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        weights = draw.standard_normal((before, after)).astype(np.float32) / np.float32(np.sqrt(before))
+        constants.append(numpy_helper.from_array(weights, f"d{index}"))
+        nodes.append(helper.make_node("MatMul", [value, f"d{index}"], [f"m{index}"]))
+        value = f"m{index}"
+    return nodes, constants, value
+
+
+NETS: Mapping[str, Net] = MappingProxyType(
+    {
+        "sense": Net("sense", (1, 3, 128), 5, lambda draw: _convolutions((3, 16, 24), 5, 1, 5, draw)),
+        "img": Net("img", (1, 3, 96, 96), 10, lambda draw: _convolutions((3, 40, 80, 160, 160), 3, 2, 10, draw)),
+        "big": Net("big", (1, BIG_WIDTHS[0]), BIG_WIDTHS[-1], lambda draw: _dense([], [], "x", BIG_WIDTHS, draw)),
+    }
+)
+"""``sense``: about 15 us on one core, 1.5 kB in. ``img``: under 1 ms, 110 kB in. ``big``: 42 MB of weights."""
+
+
+def bare_session(path: Path, *, defaults: bool = False) -> Any:
+    """ONNX Runtime alone: one thread and no spinning as every server here is told to, or with ``defaults`` as it comes."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if not defaults:
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
