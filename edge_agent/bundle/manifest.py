@@ -87,7 +87,8 @@ class GoldenCase:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What the device must have. Empty or zero means no demand. ``latency_p95_ms`` and ``peak_rss_mib`` are the trial's budget."""
+    """What the device must have. Empty or zero means no demand. ``latency_p95_ms`` and ``peak_rss_mib`` are the trial's budget, and
+    ``shadow_disagreement`` the share of windows that may get another label than from the serving version, where both are asked."""
 
     profiles: tuple[str, ...] = ()
     arch: tuple[str, ...] = ()
@@ -95,6 +96,7 @@ class Requirements:
     agent: str = ""
     latency_p95_ms: float = 0.0
     peak_rss_mib: float = 0.0
+    shadow_disagreement: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edge_agent.bundle.manifest import MANIFEST_NAME, GoldenCase, Manifest, StatePair, StateSpec, fed_inputs, read_outputs
+from edge_agent.bundle.manifest import MANIFEST_NAME, GoldenCase, Manifest, StatePair, StateSpec
 from edge_agent.errors import Problem
 from edge_agent.values import DTYPES, TensorSpec
 
@@ -18,7 +18,7 @@ def cross_check(manifest: Manifest) -> Iterator[Problem]:
     for i, case in enumerate(manifest.golden):
         yield from _case(case, f"golden[{i}]", sizes, manifest.inputs)
     if manifest.state is not None:
-        yield from _state(manifest, manifest.state)
+        yield from check_state(manifest.state, manifest.inputs, manifest.outputs, manifest.runtime.name)
 
 
 def _files(manifest: Manifest) -> Iterator[Problem]:
@@ -52,19 +52,19 @@ def _case(case: GoldenCase, where: str, sizes: Mapping[str, int], inputs: tuple[
         yield Problem(f"{where}.inputs", "must name exactly the model's inputs")
 
 
-def _state(manifest: Manifest, state: StateSpec) -> Iterator[Problem]:
-    inputs = {spec.name: spec for spec in manifest.inputs}
-    outputs = {spec.name: spec for spec in manifest.outputs}
+def check_state(state: StateSpec, taken: tuple[TensorSpec, ...], given: tuple[TensorSpec, ...], runtime: str) -> Iterator[Problem]:
+    """Why a model with these inputs and outputs cannot have this state."""
+    inputs, outputs = {spec.name: spec for spec in taken}, {spec.name: spec for spec in given}
     for i, pair in enumerate(state.pairs):
         yield from _pair(pair, f"state.pairs[{i}]", inputs, outputs)
     for what, names in (("input", [p.input for p in state.pairs]), ("output", [p.output for p in state.pairs])):
         if len(set(names)) != len(names):
             yield Problem("state.pairs", f"name an {what} twice")
-    if inputs and not fed_inputs(manifest):
+    if inputs and set(inputs) <= {pair.input for pair in state.pairs}:
         yield Problem("state.pairs", "take every input of the model: nothing is left for a window")
-    if outputs and not read_outputs(manifest):
+    if outputs and set(outputs) <= {pair.output for pair in state.pairs}:
         yield Problem("state.pairs", "take every output of the model: nothing is left to read")
-    yield from _in_graph(state, manifest.runtime.name)
+    yield from _in_graph(state, runtime)
 
 
 def _in_graph(state: StateSpec, runtime: str) -> Iterator[Problem]:

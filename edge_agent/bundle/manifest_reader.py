@@ -156,6 +156,7 @@ def _requires(j: JsonTree, tree: Mapping[str, Any]) -> Requirements:
         agent=j.text(node, "agent", "", "requires"),
         latency_p95_ms=j.number(node, "latency_p95_ms", 0, "requires"),
         peak_rss_mib=j.number(node, "peak_rss_mib", 0, "requires"),
+        shadow_disagreement=j.number(node, "shadow_disagreement", 0, "requires"),
     )
 
 
@@ -187,6 +188,11 @@ def _state(j: JsonTree, tree: Mapping[str, Any], number: int) -> StateSpec | Non
         return None
     if number != STATE_FORMAT:
         j.bad("format", f"is {number}; a bundle with state has {STATE_FORMAT}")
+    return read_state(j, tree)
+
+
+def read_state(j: JsonTree, tree: Mapping[str, Any]) -> StateSpec:
+    """What ``tree`` holds at the key ``state``."""
     node = j.table(tree, "state")
     return StateSpec(
         pairs=tuple(_pair(j, pair, f"state.pairs[{i}]") for i, pair in enumerate(j.items(node, "pairs", "state"))),

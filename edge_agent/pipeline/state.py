@@ -7,25 +7,35 @@ computed from the very same numbers. State changes only when an answer was accep
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from edge_agent.bundle.manifest import Manifest, StatePair
+from edge_agent.bundle.manifest import StatePair, StateSpec
 from edge_agent.errors import ModelError
 from edge_agent.values import TensorSpec
 
 
+class Stateful(Protocol):
+    """What a state is made for: a :class:`~edge_agent.bundle.manifest.Manifest`, or the two of its fields that count here."""
+
+    @property
+    def state(self) -> StateSpec | None: ...
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+
 class ModelState:
-    """The state of the model of ``manifest`` in one stream; of a model without state it holds nothing and its methods do nothing.
+    """The state of ``model`` in one stream; of a model without state it holds nothing and its methods do nothing.
 
     Around each window: :meth:`meet`, then :meth:`inputs` as often as the window has to be asked, then one :meth:`commit`. It belongs to one
     version; a worker that is started again for the same version goes on with the same object.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        state = manifest.state
-        specs = {spec.name: spec for spec in manifest.inputs}
+    def __init__(self, model: Stateful) -> None:
+        state = model.state
+        specs = {spec.name: spec for spec in model.inputs}
         self._pairs = state.pairs if state else ()
         self._specs = {pair.input: specs[pair.input] for pair in self._pairs}
         self._resets_at_gaps = state is not None and state.on_gap == "reset"
@@ -64,11 +74,11 @@ class ModelState:
         self._now = dict(self._first)
         self._last_seq = None
 
-    def carried_to(self, manifest: Manifest) -> ModelState:
-        """The state that the version of ``manifest`` starts with in this stream: this one where it asks for that (``on_swap`` carry) and
+    def carried_to(self, model: Stateful) -> ModelState:
+        """The state that the version ``model`` starts with in this stream: this one where it asks for that (``on_swap`` carry) and
         all its pairs take the same inputs of the same dtype, shape, scale and zero point; else its own initial one."""
-        new = ModelState(manifest)
-        if manifest.state is None or manifest.state.on_swap != "carry" or not _equal(new._specs, self._specs):
+        new = ModelState(model)
+        if model.state is None or model.state.on_swap != "carry" or not _equal(new._specs, self._specs):
             return new
         new._now, new._last_seq = dict(self._now), self._last_seq
         return new
