@@ -41,7 +41,10 @@ class MqttConfig:
 
 @dataclass(frozen=True, slots=True)
 class UpdatesConfig:
-    """Where signed bundles come from, and how long a new one is watched before it is kept."""
+    """Where signed bundles come from, and how long a new one is watched before it is kept.
+
+    ``shadow_s``: how long a candidate that passed its trial answers beside the serving version, unseen, before it may serve; 0: not at all.
+    """
 
     repository: str = ""
     trusted_root: Path | None = None
@@ -49,6 +52,7 @@ class UpdatesConfig:
     hooks_dir: Path | None = None
     max_bundle_mib: int = 512
     fetch_timeout_s: float = 3600.0
+    shadow_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +62,45 @@ class TelemetryConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Limits of the processes that run models."""
+    """Limits of the processes that run models.
+
+    ``deadline_ms`` is when whoever asked has an answer or an error; a worker that has not answered at half of it counts as hung, and what
+    it was asked is asked again of another. ``swap``: ``beside`` (a candidate only where two copies fit), ``unload_first`` (the serving
+    version makes room), ``auto`` (the one where memory allows, else the other). ``tune`` lets the first start of a version measure which
+    session options suit this board.
+    """
 
     deadline_ms: float = 5000.0
     crash_limit: int = 5
     crash_window_s: float = 300.0
     memory_limit_mib: int = 0
     threads: int = 1
+    swap: str = "auto"
+    tune: bool = False
+
+    @property
+    def attempt_ms(self) -> float:
+        """How long one worker may take; what is left of the deadline is for a second one."""
+        return self.deadline_ms / 2
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """A model the device is born with: ``bundle`` is installed when the store has none of that name."""
+    """A model of this device: ``bundle`` is installed when the store has none of that name.
+
+    ``lane`` is ``isolated`` (``workers`` processes of its own) or ``inline`` (in the process of each pipeline that uses it: quicker, for
+    tiny models that are trusted).
+    """
 
     name: str
     bundle: Path | None = None
+    lane: str = "isolated"
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """``kind``: replay, serial, mqtt. ``options`` are that kind's own keys, already checked."""
+    """``kind``: a word of docs/sources.md. ``options`` are that kind's own keys, already checked."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -85,15 +108,32 @@ class SourceConfig:
 
 @dataclass(frozen=True, slots=True)
 class SinkConfig:
-    """``kind``: jsonl, mqtt."""
+    """``kind``: a word of docs/sinks.md."""
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class StageConfig:
+    """One more model in a pipeline, asked after the one before it.
+
+    ``feed``: ``output`` (the scores of the stage before), ``window`` (the same window) or ``box`` (the part of the frame in each box that
+    the stage before found). ``when``: only for these labels; empty is always.
+    """
+
+    model: str
+    feed: str = "output"
+    when: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """One sensor to one model. ``length`` and ``hop`` are in samples; ``queue`` is how many samples may wait."""
+    """One sensor to one model, or to several in turn. ``length`` and ``hop`` are in samples; ``queue`` is how many samples may wait.
+
+    With ``length_s`` a window is the last that many seconds, every ``hop_s``, brought to ``length`` rows on an even grid. ``policy`` says
+    what happens when the model is slower than the source: ``block``, ``drop_oldest``, ``latest_only``.
+    """
 
     name: str
     model: str
@@ -102,6 +142,31 @@ class PipelineConfig:
     length: int = 1
     hop: int = 1
     queue: int = 1024
+    policy: str = "drop_oldest"
+    length_s: float = 0.0
+    hop_s: float = 0.0
+    on_gap: str = "hold"
+    then: tuple[StageConfig, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model it asks, in order."""
+        return (self.model, *(stage.model for stage in self.then))
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """The local HTTP API; off without ``listen``: ``unix`` (a socket in the runtime folder), a path, or ``127.0.0.1:8500``.
+
+    Over TCP every request carries the token in ``token_file``. ``load`` allows clients to load and unload models.
+    """
+
+    listen: tuple[str, ...] = ()
+    grpc: str = ""
+    token_file: Path | None = None
+    queue: int = 64
+    max_body_mib: int = 64
+    load: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +176,6 @@ class AgentConfig:
     updates: UpdatesConfig = field(default_factory=UpdatesConfig)
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)
     models: tuple[ModelConfig, ...] = ()
     pipelines: tuple[PipelineConfig, ...] = ()

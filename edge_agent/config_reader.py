@@ -10,23 +10,25 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
+from edge_agent.addresses import bad_address, is_socket
 from edge_agent.config import (
     AgentConfig,
+    ApiConfig,
     DeviceConfig,
     EngineConfig,
     ModelConfig,
     MqttConfig,
     PipelineConfig,
-    SinkConfig,
-    SourceConfig,
     TelemetryConfig,
     UpdatesConfig,
 )
 from edge_agent.errors import ConfigError, Problem
+from edge_agent.pipeline_reader import read_pipeline
 from edge_agent.places import Places
-from edge_agent.sinks.options import check_sink
-from edge_agent.sources.options import check_source
 from edge_agent.toml_section import Section
+
+LANES = ("isolated", "inline")
+SWAPS = ("auto", "beside", "unload_first")
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> AgentConfig:
@@ -39,8 +41,9 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> AgentConfig:
         updates=_updates(top.section("updates")),
         telemetry=_telemetry(top.section("telemetry")),
         engine=_engine(top.section("engine")),
+        api=_api(top.section("api")),
         models=tuple(_model(s) for s in top.sections("models")),
-        pipelines=tuple(_pipeline(s) for s in top.sections("pipelines")),
+        pipelines=tuple(read_pipeline(s) for s in top.sections("pipelines")),
     )
     top.done()
     _cross_check(config, problems)
@@ -97,6 +100,7 @@ def _updates(s: Section) -> UpdatesConfig:
         hooks_dir=s.path("hooks_dir", None),
         max_bundle_mib=s.whole("max_bundle_mib", d.max_bundle_mib, low=1, high=65_536),
         fetch_timeout_s=s.number("fetch_timeout_s", d.fetch_timeout_s, low=1, high=7 * 86_400),
+        shadow_s=s.number("shadow_s", d.shadow_s, low=0, high=86_400),
     )
     if config.repository and not config.repository.startswith(("http://", "https://")):
         s.bad("repository", f"{config.repository!r} must start with http:// or https://")
@@ -120,47 +124,47 @@ def _engine(s: Section) -> EngineConfig:
         crash_window_s=s.number("crash_window_s", d.crash_window_s, low=1, high=86_400),
         memory_limit_mib=s.whole("memory_limit_mib", d.memory_limit_mib, low=0, high=1 << 20),
         threads=s.whole("threads", d.threads, low=1, high=64),
+        swap=s.choice("swap", d.swap, SWAPS),
+        tune=s.flag("tune", d.tune),
     )
+    s.done()
+    return config
+
+
+def _api(s: Section) -> ApiConfig:
+    d = ApiConfig()
+    config = ApiConfig(
+        listen=s.words("listen"),
+        grpc=s.text("grpc", d.grpc),
+        token_file=s.path("token_file", None),
+        queue=s.whole("queue", d.queue, low=1, high=65_536),
+        max_body_mib=s.whole("max_body_mib", d.max_body_mib, low=1, high=4096),
+        load=s.flag("load", d.load),
+    )
+    for i, where in enumerate(config.listen):
+        if problem := bad_address(where):
+            s.bad(f"listen[{i}]", problem)
+    if config.grpc and (problem := bad_address(config.grpc)):
+        s.bad("grpc", problem)
+    open_to_network = [where for where in (*config.listen, config.grpc) if where and not is_socket(where)]
+    if open_to_network and config.token_file is None:
+        s.bad("token_file", f"is missing: {open_to_network[0]} can be reached by every program, so requests there need a token")
     s.done()
     return config
 
 
 def _model(s: Section) -> ModelConfig:
-    config = ModelConfig(name=s.name("name", required=True), bundle=s.path("bundle", None))
-    s.done()
-    return config
-
-
-def _pipeline(s: Section) -> PipelineConfig:
-    d = PipelineConfig("", "", SourceConfig(""), ())
-    source = s.section("source", required=True)
-    sinks = s.sections("sinks")
-    config = PipelineConfig(
+    d = ModelConfig("")
+    config = ModelConfig(
         name=s.name("name", required=True),
-        model=s.name("model", required=True),
-        source=SourceConfig(*_kind(source, check_source)),
-        sinks=tuple(SinkConfig(*_kind(sink, check_sink)) for sink in sinks),
-        length=s.whole("length", d.length, low=1, high=1 << 20),
-        hop=s.whole("hop", d.hop, low=1, high=1 << 20),
-        queue=s.whole("queue", d.queue, low=1, high=1 << 20),
+        bundle=s.path("bundle", None),
+        lane=s.choice("lane", d.lane, LANES),
+        workers=s.whole("workers", d.workers, low=1, high=64),
     )
-    if not sinks:
-        s.bad("sinks", 'is missing: say where predictions go, e.g. [[pipelines.sinks]] kind = "mqtt"')
+    if config.lane == "inline" and config.workers > 1:
+        s.bad("workers", 'does nothing with lane = "inline": there the model runs in the processes that use it')
     s.done()
     return config
-
-
-def _kind(s: Section, check: Any) -> tuple[str, dict[str, Any]]:
-    kind = s.text("kind", "")
-    options = s.rest()
-    if "path" in options and isinstance(options["path"], str) and options["path"]:
-        options["path"] = str(s.base / options["path"])
-    if s.present:
-        if not kind:
-            s.bad("kind", "is missing")
-        else:
-            s.problems.extend(check(kind, options, s.where))
-    return kind, options
 
 
 def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
@@ -169,9 +173,11 @@ def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
     _one_writer_per_file(config.pipelines, config.device.state_dir, problems)
     known = {m.name for m in config.models}
     for i, pipeline in enumerate(config.pipelines):
-        if pipeline.model and pipeline.model not in known:
-            names = ", ".join(sorted(known)) or "none is declared"
-            problems.append(Problem(f"pipelines[{i}].model", f"{pipeline.model!r} is not under [[models]] ({names})"))
+        for j, model in enumerate(pipeline.models):
+            if model and model not in known:
+                names = ", ".join(sorted(known)) or "none is declared"
+                where = f"pipelines[{i}].then[{j - 1}].model" if j else f"pipelines[{i}].model"
+                problems.append(Problem(where, f"{model!r} is not under [[models]] ({names})"))
         uses_mqtt = pipeline.source.kind == "mqtt" or any(sink.kind == "mqtt" for sink in pipeline.sinks)
         if uses_mqtt and not config.mqtt.host:
             problems.append(Problem("mqtt.host", f"is missing, but pipeline {pipeline.name!r} uses mqtt"))

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
+from edge_agent.config import StageConfig
 from edge_agent.errors import EdgeError, SinkError
 from edge_agent.inference import process
 from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, from_fd
@@ -43,7 +44,7 @@ def serve(channel: Channel) -> int:
 
 def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
     from edge_agent.pipeline.inbox import Inbox
-    from edge_agent.pipeline.intake import Intake
+    from edge_agent.pipeline.intake import Intake, waiting_room
     from edge_agent.pipeline.outlet import Outlet, sink_names
     from edge_agent.pipeline.runner import RunnerParts
     from edge_agent.pipeline.voice import Voice
@@ -60,14 +61,20 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
         (sink_opener(sink["kind"])(sink_name, sink["options"], publish), terms_of(sink["kind"], sink["options"]))
         for sink_name, sink in zip(names, order["sinks"], strict=True)
     ]
+    window, policy = order["window"], order["policy"]
+    room = waiting_room(policy, order["queue"], window["length"], window["hop"], by_time=window["length_s"] > 0)
+    stages = tuple(StageConfig(stage["model"], stage.get("feed", "window"), tuple(stage.get("when", ()))) for stage in order["stages"])
     return RunnerParts(
         name=name,
-        deadline_ms=order["deadline_ms"],
+        attempt_ms=order["attempt_ms"],
+        stages=stages,
+        hop=window["hop"],
+        newest_only=policy == "latest_only",
         channel=channel,
         voice=voice,
-        intake=Intake(source, order["queue"], clock, voice.event, random.random),
+        intake=Intake(source, room, clock, voice.event, random.random, policy),
         inbox=inbox,
-        windower=open_windower(order["length"], order["hop"]),
+        windower=open_windower(**window),
         outlet=Outlet(sinks, voice.event, clock, random.random),
         clock=clock,
     )

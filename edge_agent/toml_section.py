@@ -70,6 +70,34 @@ class Section:
             return ""
         return value
 
+    def choice(self, key: str, default: str, words: tuple[str, ...]) -> str:
+        value = self._take(key)
+        if value is None:
+            return default
+        if value not in words:
+            self.bad(key, f"{str(value)[:40]!r} is not one of {', '.join(words)}")
+            return default
+        return str(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._take(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.bad(key, "must be true or false")
+            return default
+        return value
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """A list of strings, none of them empty."""
+        value = self._take(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            self.bad(key, "must be a list of strings")
+            return ()
+        return tuple(value)
+
     def path(self, key: str, default: Path | None) -> Path | None:
         value = self._take(key)
         if value is None:

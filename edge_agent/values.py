@@ -117,9 +117,19 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class StageVerdict:
+    """What an earlier model of the pipeline said of the same window."""
+
+    model: str
+    version: str
+    label: str | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What a model said of a window. ``label`` and ``score`` are the winner; ``scores`` every class or output value; ``boxes`` what a
-    detector found, the surest first."""
+    detector found, the surest first; ``before`` what the models before the last one said."""
 
     pipeline: str
     model: str
@@ -134,6 +144,7 @@ class Prediction:
     times: StageTimes
     expected: int | None = None
     boxes: tuple[Box, ...] = ()
+    before: tuple[StageVerdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

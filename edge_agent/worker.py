@@ -14,7 +14,6 @@ from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.clock import Clock, SystemClock, monotonic_s
 from edge_agent.errors import EdgeError, RuntimeMissing
 from edge_agent.inference import process
-from edge_agent.inference.layout import layout_for
 from edge_agent.inference.wire import Channel, ChannelClosed, from_fd
 from edge_agent.ports import Runtime
 
@@ -33,7 +32,7 @@ def serve(channel: Channel) -> int:
             return 1
         from edge_agent.inference.worker_loop import WorkerLoop
 
-        WorkerLoop(channel, runtime, layout_for(manifest), clock).run()
+        WorkerLoop(channel, runtime, manifest, clock).run()
     except ChannelClosed:
         return 0
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock
-from edge_agent.config import EngineConfig
+from edge_agent.config import EngineConfig, ModelConfig
 from edge_agent.inference.loop import Loop
 from edge_agent.inference.zygote_client import Tell, ZygoteClient
 from edge_agent.values import Prediction
@@ -28,6 +28,11 @@ class Context:
     tell: Tell
     publish: Callable[[str, str, Prediction], None]
     on_crash_loop: Callable[[str, str], None]
+    models: Mapping[str, ModelConfig] = field(default_factory=dict)
+
+    def model(self, name: str) -> ModelConfig:
+        """How ``name`` is to be run; the defaults for one that nobody configured."""
+        return self.models.get(name) or ModelConfig(name)
 
 
 @dataclass(frozen=True, slots=True)

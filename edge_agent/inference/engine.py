@@ -13,21 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock, monotonic_s
-from edge_agent.config import EngineConfig, PipelineConfig
+from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig
 from edge_agent.errors import EdgeError, WorkerHung
 from edge_agent.inference.context import Context, ModelVersion
+from edge_agent.inference.front import FrontConfig, Listener, OnCall
 from edge_agent.inference.loop import Loop
 from edge_agent.inference.memory import available_mib
 from edge_agent.inference.plane import Plane
-from edge_agent.inference.workers import Worker
+from edge_agent.inference.workers import Server, Worker
 from edge_agent.inference.zygote_client import ZygoteClient
 from edge_agent.ports import Reporter, Store
-from edge_agent.update.trial import judge, memory_reason, refusal
+from edge_agent.update.trial import judge, judge_shadow, memory_reason, refusal
 from edge_agent.values import Event, HealthSample, ModelStatus, PipelineStatus, Prediction, TrialReport
 
 START_TIMEOUT_S = 60.0
@@ -50,8 +52,11 @@ class Engine:
         runtimes: tuple[str, ...],
         publish: Callable[[str, str, Prediction], None],
         on_crash_loop: Callable[[str, str], None],
+        models: Sequence[ModelConfig] = (),
+        shadow_s: float = 0.0,
         python: str = sys.executable,
         trial_timeout_s: float = TRIAL_TIMEOUT_S,
+        available: Callable[[], float | None] = available_mib,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -60,8 +65,12 @@ class Engine:
         self._trial_timeout_s = trial_timeout_s
         self._loop = Loop(clock, self._callback_failed)
         self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
-        self._plane = Plane(Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop))
+        by_name = {model.name: model for model in models}
+        self._plane = Plane(Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop, by_name))
         self._changing = threading.Lock()
+        self._shadow_s = shadow_s
+        self._available = available
+        self._halted = threading.Event()
         self._stopped = True
 
     def start(self) -> None:
@@ -80,6 +89,7 @@ class Engine:
         if self._stopped:
             return
         self._stopped = True
+        self._halted.set()
         wait_for_futures(self._loop.call(self._plane.stop_pipelines), timeout_s / 2)
         wait_for_futures(self._loop.call(self._plane.stop_workers), timeout_s / 4)
         self._loop.call(lambda: self._zygote.stop(timeout_s / 4))
@@ -103,6 +113,31 @@ class Engine:
             self._loop.call(lambda: self._plane.remove_pipeline(config.name))
             raise
 
+    def open_api(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> None:
+        """Start the local API's process on sockets that listen already; they stay the caller's. Raises EdgeError when it does not start."""
+        front = self._loop.call(lambda: self._plane.add_front(config, listeners, on_call))
+        _result(front.started, LOAD_TIMEOUT_S, "the local API did not start")
+
+    def unload(self, model: str) -> None:
+        """Keep the version of ``model`` but serve it no more until :meth:`load`. Raises EdgeError where pipelines need it."""
+        needed = [pipeline.name for pipeline in self.pipelines() if pipeline.model == model]
+        if needed:
+            raise EdgeError(f"model {model}: pipeline {needed[0]} uses it")
+        if all(status.name != model for status in self.models()):
+            raise EdgeError(f"model {model}: there is no such model")
+        with self._changing:
+            wait_for_futures(self._loop.call(lambda: self._plane.pause(model)), WITHDRAW_TIMEOUT_S)
+
+    def load(self, model: str) -> None:
+        """Serve ``model`` again after :meth:`unload`; one that serves goes on. Raises EdgeError when there is none or it does not load."""
+        if all(status.name != model for status in self.models()):
+            self.serve(model)
+            return
+        with self._changing:
+            workers = self._loop.call(lambda: self._plane.resume(model))
+        for worker in workers:
+            _result(worker.loaded, LOAD_TIMEOUT_S, f"{model} did not load")
+
     def deliver(self, pipeline: str, topic: str, payload: bytes) -> None:
         """A broker's message for the source of ``pipeline``. Does not wait."""
 
@@ -116,17 +151,49 @@ class Engine:
     def try_candidate(self, model: str, digest: str, manifest: Manifest, folder: Path) -> TrialReport:
         """Load ``digest`` in a process of its own and run its golden inputs there. A passed candidate stays ready.
 
-        Whatever goes wrong with the candidate is a reason in the report, never an exception.
+        Where two versions do not fit into memory the serving one makes room first, if it may: what is asked meanwhile waits, and it serves
+        again when the candidate fails. Whatever goes wrong with the candidate is a reason in the report, never an exception.
         """
-        reason = memory_reason(manifest, available_mib())
+        reason = self._make_room(model, manifest)
         if reason:
             return refusal(reason, transient=True)
         version = ModelVersion(model, digest, manifest, folder)
         worker = self._loop.call(lambda: self._plane.try_version(version))
         report = self._tried(worker)
+        if report.passed and self._shadow_s:
+            report = self._shadowed(worker, report)
         if not report.passed:
             self.discard(model)
         return report
+
+    def _make_room(self, model: str, manifest: Manifest) -> str:
+        """Why the candidate cannot be tried now, empty when it can; the serving version may have been unloaded for it."""
+        reason = memory_reason(manifest, self._available())
+        if self._config.swap == "beside" or (not reason and self._config.swap == "auto"):
+            return reason
+        freed_mib = self._loop.call(lambda: self._plane.worker_mib(model))
+        available = self._available()
+        reason = memory_reason(manifest, None if available is None else available + freed_mib)
+        if reason:
+            return reason
+        data = {"model": model, "version": manifest.version}
+        text = f"{model}: the serving version is unloaded to make room for {manifest.version}; what is asked meanwhile waits"
+        self._tell("unloaded_first", "warning", text, data)
+        wait_for_futures(self._loop.call(lambda: self._plane.pause(model)), WITHDRAW_TIMEOUT_S)
+        return ""
+
+    def _shadowed(self, worker: Worker, report: TrialReport) -> TrialReport:
+        """Let the candidate answer unseen for a while beside the version that serves."""
+        model, digest = worker.version.model, worker.version.digest
+        self._loop.call(lambda: self._plane.shadow(model, worker))
+        self._halted.wait(self._shadow_s)
+        shadow = self._loop.call(lambda: self._plane.shadowed(model, digest))
+        self._loop.call(lambda: self._plane.shadow(model, None))
+        data = {"model": model, "version": worker.version.manifest.version, **asdict(shadow)}
+        self._tell("shadowed", "info", f"{worker.version.title} beside the serving version: {shadow}", data)
+        if not worker.serving:
+            return refusal("the candidate died while it answered beside the serving version")
+        return judge_shadow(report, shadow, worker.version.manifest.requires)
 
     def switch(self, model: str, digest: str) -> None:
         """Make ``digest`` serve in every pipeline of ``model``; returns when all use it. Raises EdgeError, then the old one serves on.
@@ -159,7 +226,7 @@ class Engine:
         return self._loop.call(lambda: self._plane.health(model))
 
     def models(self) -> tuple[ModelStatus, ...]:
-        return self._loop.call(lambda: tuple(s for service in self._plane.services.values() if (s := service.status()) is not None))
+        return self._loop.call(self._plane.statuses)
 
     def pipelines(self) -> tuple[PipelineStatus, ...]:
         """As each pipeline last told, at most 250 ms ago while it works."""
@@ -186,7 +253,7 @@ class Engine:
             return refusal("the candidate measured nothing")
         return judge(worker.measured, worker.version.manifest.requires)
 
-    def _fresh(self, model: str, digest: str) -> Worker:
+    def _fresh(self, model: str, digest: str) -> Server:
         version = self._version(model, digest)
         worker = self._loop.call(lambda: self._plane.service(model).start(version))
         try:
@@ -200,8 +267,8 @@ class Engine:
         return ModelVersion(model, digest, self._store.manifest(digest), self._store.folder(digest))
 
     def _serves(self, model: str, digest: str) -> bool:
-        worker = self._plane.service(model).worker
-        return worker is not None and worker.serving and worker.version.digest == digest
+        service = self._plane.service(model)
+        return not service.paused and any(worker.serving and worker.version.digest == digest for worker in service.workers)
 
     def _await_all(self, taken: Sequence[Future[None]]) -> None:
         """Every pipeline flips between two windows, so it may first have to wait out the one that is in flight."""

@@ -28,3 +28,13 @@ def rss_mib(pid: int, proc: Path = PROC) -> float | None:
     except OSError:
         return None
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def private_mib(pid: int, proc: Path = PROC) -> float | None:
+    """Resident memory of ``pid`` that no other process shares: what its end gives back (smaps_rollup, Linux 4.14 and later)."""
+    try:
+        lines = (proc / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines[1:] if ":" in line)
+    return sum(int(fields[key].split()[0]) for key in ("Private_Clean", "Private_Dirty") if key in fields) / 1024

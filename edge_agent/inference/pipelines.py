@@ -3,92 +3,78 @@
 from __future__ import annotations
 
 import base64
-import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
-from edge_agent.bundle.manifest import to_json
 from edge_agent.clock import monotonic_s
 from edge_agent.config import PipelineConfig
 from edge_agent.errors import ConfigError, EdgeError, Problem
 from edge_agent.inference.context import AGAIN_S, Context
 from edge_agent.inference.crashes import CrashRecord
-from edge_agent.inference.doorbell import create_link
-from edge_agent.inference.layout import layout_for
+from edge_agent.inference.layout import SLOTS
+from edge_agent.inference.linkage import Linkage
 from edge_agent.inference.wire import Packet, close_all
-from edge_agent.inference.workers import Worker
+from edge_agent.inference.workers import InlineWorker, Server, Worker
 from edge_agent.inference.zygote_client import Child, Exit
-from edge_agent.pipeline.told import PipelineTold, ServingTotals, prediction_from
+from edge_agent.pipeline.told import PipelineTold, ServingTotals, prediction_from, sum_totals
 from edge_agent.values import PipelineStatus
-
-
-@dataclass(slots=True)
-class Attachment:
-    """A link that was sent to the pipeline; ``taken`` resolves when the pipeline uses it, or fails with the reason it does not."""
-
-    number: int
-    worker: Worker
-    taken: Future[None]
 
 
 class PipelineHandle:
     """Keeps one pipeline process alive and linked. Loop's thread only, but for waiting on futures.
 
-    ``on_change(handle)`` asks for a link; ``on_hung(worker)`` says that a worker let a deadline pass.
+    ``on_change(handle)`` asks for links; ``on_hung(worker)`` says that a worker let a deadline pass, ``on_inline_death(worker, exit)``
+    that the process died while it ran that model itself.
     """
 
     def __init__(
-        self, context: Context, config: PipelineConfig, on_change: Callable[[PipelineHandle], None], on_hung: Callable[[Worker], None]
+        self,
+        context: Context,
+        config: PipelineConfig,
+        on_change: Callable[[PipelineHandle], None],
+        on_hung: Callable[[Server], None],
+        on_inline_death: Callable[[InlineWorker, Exit], None],
     ) -> None:
         self.config = config
         self.told = PipelineTold()
-        self.ended = ServingTotals()
+        self.ended: dict[str, ServingTotals] = {}
         self.windows_before = 0
         self.started: Future[None] = Future()
-        self.attachment: Attachment | None = None
+        self.models = config.models
         self._context = context
         self._on_change = on_change
         self._on_hung = on_hung
-        self._attachments: dict[int, Attachment] = {}
-        self._numbers = itertools.count()
+        self._on_inline_death = on_inline_death
         self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
         self._restarts = 0
         self._refusal = ""
-        self._version = ""
+        self._versions: dict[str, str] = {}
         self._undelivered = 0
         self._stopping = False
         self._moved_s = monotonic_s(context.clock)
         self.child = self._spawn()
+        self.linkage = Linkage(f"pipeline {config.name}", lambda message, fds: self.child.send(message, fds), slots=SLOTS, single=True)
 
-    def attach(self, worker: Worker) -> Attachment:
-        """Link the pipeline to ``worker``; what it has in flight it finishes with the worker that has it, while that lives."""
-        if self.attachment is not None and self.attachment.worker is worker:
-            return self.attachment
-        attachment = Attachment(next(self._numbers), worker, Future())
-        fds = create_link(layout_for(worker.version.manifest).total_bytes)
-        message = {
-            "op": "link",
-            "link": attachment.number,
-            "digest": worker.version.digest,
-            "manifest": to_json(worker.version.manifest).decode(),
-        }
-        try:
-            given = worker.link(attachment.number, fds) and self.child.send(message, fds.all())
-        finally:
-            fds.close()
-        self._attachments[attachment.number] = attachment
-        self.attachment = attachment
-        if not given:
-            self._drop(attachment, "the worker or the pipeline is gone")
-        return attachment
+    @property
+    def name(self) -> str:
+        return self.config.name
 
-    def lost(self, worker: Worker) -> None:
-        """``worker`` is dead: whatever it owed will not come."""
-        for attachment in [a for a in self._attachments.values() if a.worker is worker]:
-            self.child.send({"op": "lost", "link": attachment.number})
-            self._drop(attachment, "the worker died")
+    @property
+    def alive(self) -> bool:
+        return not self.child.exited.done()
+
+    def aim(self, model: str, targets: list[Server]) -> None:
+        """Have it ask one of ``targets`` for ``model``: the one it asks now where that is among them."""
+        current = self.linkage.current(model)
+        if self.alive and targets and (current is None or current.worker not in targets):
+            self.linkage.attach(targets[0])
+
+    def shadow(self, worker: Worker | None) -> None:
+        """Have ``worker`` answer unseen beside the one that serves; ``None`` ends it."""
+        if self.alive:
+            self.linkage.shadow(worker)
 
     def deliver(self, topic: str, payload: bytes) -> None:
         """Hand a broker's message to the pipeline's source; counted as dropped when the pipeline does not read."""
@@ -107,13 +93,12 @@ class PipelineHandle:
         return 0.0 if self._refusal or self._stopping else max(0.0, now_s - self._moved_s)
 
     def status(self) -> PipelineStatus:
-        alive = not self.child.exited.done()
         return self.told.status(
             self.config.name,
             self.config.model,
-            self._version,
-            state=("failed" if self._refusal else "") or ("" if alive else "restarting"),
-            pid=self.child.pid if alive else None,
+            self._versions.get(self.config.model, ""),
+            state=("failed" if self._refusal else "") or ("" if self.alive else "restarting"),
+            pid=self.child.pid if self.alive else None,
             restarts=self._restarts,
             undelivered=self._undelivered,
             error=self._refusal,
@@ -128,10 +113,17 @@ class PipelineHandle:
                 "name": config.name,
                 "source": {"kind": config.source.kind, "options": _plain(config.source.options)},
                 "sinks": [{"kind": sink.kind, "options": _plain(sink.options)} for sink in config.sinks],
-                "length": config.length,
-                "hop": config.hop,
+                "window": {
+                    "length": config.length,
+                    "hop": config.hop,
+                    "length_s": config.length_s,
+                    "hop_s": config.hop_s,
+                    "on_gap": config.on_gap,
+                },
                 "queue": config.queue,
-                "deadline_ms": self._context.config.deadline_ms,
+                "policy": config.policy,
+                "stages": [{"model": config.model}, *(asdict(stage) for stage in config.then)],
+                "attempt_ms": self._context.config.attempt_ms,
             }
         )
         return child
@@ -158,50 +150,34 @@ class PipelineHandle:
             self._refusal = message["reason"]
 
     def _taken(self, number: int) -> None:
-        current = self._attachments.get(number)
-        if current is None:
-            return
-        for attachment in [a for a in self._attachments.values() if a.number < number]:
-            attachment.worker.unlink(attachment.number)
-            self._drop(attachment, "a newer link was taken")
-        _resolve(current.taken)
-        self._version = current.worker.version.manifest.version
-        if not self.started.done():
-            self.started.set_result(None)
-            data = {"pipeline": self.config.name, "model": self.config.model, "pid": self.child.pid}
-            self._context.tell("pipeline_started", "info", f"{self.config.name} runs", data)
-
-    def _not_taken(self, number: int, reason: str) -> None:
-        attachment = self._attachments.get(number)
+        attachment = self.linkage.taken(number)
         if attachment is None:
             return
-        attachment.worker.unlink(number)
-        self._drop(attachment, reason)
+        self._versions[attachment.model] = attachment.worker.version.manifest.version
+        if not self.started.done() and set(self._versions) == set(self.models):
+            self.started.set_result(None)
+            data = {"pipeline": self.name, "model": self.config.model, "pid": self.child.pid}
+            self._context.tell("pipeline_started", "info", f"{self.name} runs", data)
+
+    def _not_taken(self, number: int, reason: str) -> None:
+        self.linkage.refused(number, reason)
         if not self.started.done():
-            self.started.set_exception(EdgeError(f"pipeline {self.config.name} cannot use the model: {reason}"))
+            self.started.set_exception(EdgeError(f"pipeline {self.name} cannot use the model: {reason}"))
 
     def _hung(self, number: int) -> None:
-        attachment = self._attachments.get(number)
-        if attachment is not None:
-            self._drop(attachment, "the worker did not answer in time")
-            self._on_hung(attachment.worker)
-
-    def _drop(self, attachment: Attachment, reason: str) -> None:
-        self._attachments.pop(attachment.number, None)
-        if self.attachment is attachment:
-            # What is still linked is what the pipeline goes on with.
-            self.attachment = max(self._attachments.values(), key=lambda a: a.number, default=None)
-        if not attachment.taken.done():
-            attachment.taken.set_exception(EdgeError(f"pipeline {self.config.name}: {reason}"))
+        worker = self.linkage.hung(number)
+        if worker is not None:
+            self._on_hung(worker)
 
     def _exited(self, exit_: Exit) -> None:
-        for attachment in list(self._attachments.values()):
-            attachment.worker.unlink(attachment.number)
-            self._drop(attachment, "the pipeline process died")
-        self.ended = self.ended.plus(self.told.serving)
+        linked = self.linkage.clear("the pipeline process died")
+        self.ended = sum_totals(self.ended, self.told.serving)
         self.windows_before += self.told.counters.windows
         if self._stopping:
             return
+        for worker in linked:
+            if isinstance(worker, InlineWorker):
+                self._on_inline_death(worker, exit_)
         if self._refusal and not self.started.done():
             self.started.set_exception(ConfigError([Problem(f"pipelines.{self.config.name}", self._refusal)]))
         data = {"pipeline": self.config.name, "pid": self.child.pid, "signal": exit_.signal, "code": exit_.code}
@@ -221,11 +197,6 @@ class PipelineHandle:
         self._restarts += 1
         self.told = PipelineTold()
         self._on_change(self)
-
-
-def _resolve(future: Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

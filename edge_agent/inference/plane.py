@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from edge_agent.clock import monotonic_s
 from edge_agent.config import PipelineConfig
 from edge_agent.errors import EdgeError
 from edge_agent.inference.context import Context, ModelVersion
+from edge_agent.inference.front import FrontConfig, FrontHandle, Listener, OnCall
+from edge_agent.inference.memory import private_mib
 from edge_agent.inference.models import ModelService
 from edge_agent.inference.pipelines import PipelineHandle
-from edge_agent.inference.workers import Worker
+from edge_agent.inference.workers import InlineWorker, Server, Worker
 from edge_agent.inference.zygote_client import Exit
-from edge_agent.pipeline.told import ServingTotals
+from edge_agent.pipeline.shadow import ShadowReport, sum_of
 from edge_agent.telemetry.latency import EMPTY, merge, percentile
-from edge_agent.values import HealthSample
+from edge_agent.values import HealthSample, ModelStatus
 
 
 class Plane:
@@ -25,14 +28,15 @@ class Plane:
         self.services: dict[str, ModelService] = {}
         self.pipelines: dict[str, PipelineHandle] = {}
         self.candidates: dict[str, Worker] = {}
+        self.front: FrontHandle | None = None
 
     def service(self, model: str) -> ModelService:
         """The service of ``model``, made when it is new."""
         if model not in self.services:
-            self.services[model] = ModelService(self._context, model, self._relink)
+            self.services[model] = ModelService(self._context, self._context.model(model), self._relink)
         return self.services[model]
 
-    def serve(self, version: ModelVersion) -> Worker:
+    def serve(self, version: ModelVersion) -> Server:
         """Start serving ``version`` with a fresh worker."""
         service = self.service(version.model)
         worker = service.start(version)
@@ -40,57 +44,93 @@ class Plane:
         return worker
 
     def add_pipeline(self, config: PipelineConfig) -> PipelineHandle:
-        """Start the pipeline's process. Raises EdgeError when its name is taken or its model is not served."""
+        """Start the pipeline's process. Raises EdgeError when its name is taken or one of its models is not served."""
         if config.name in self.pipelines:
             raise EdgeError(f"pipeline {config.name}: there is one of this name already")
-        service = self.services.get(config.model)
-        if service is None or service.worker is None:
-            raise EdgeError(f"pipeline {config.name}: model {config.model} is not served")
-        handle = PipelineHandle(self._context, config, self._link, self._worker_hung)
+        for model in config.models:
+            service = self.services.get(model)
+            if service is None or service.version is None:
+                raise EdgeError(f"pipeline {config.name}: model {model} is not served")
+            self._refuse_shared_state(config.name, service)
+        handle = PipelineHandle(self._context, config, self._link, self._worker_hung, self._inline_died)
         self.pipelines[config.name] = handle
         self._link(handle)
         return handle
+
+    def _refuse_shared_state(self, name: str, service: ModelService) -> None:
+        """What a model keeps in itself belongs to one stream: two pipelines would mix theirs up."""
+        state = service.version.manifest.state if service.version is not None else None
+        others = [handle.name for handle in self._of(service.name)]
+        if state is not None and state.in_graph == "keep" and others:
+            raise EdgeError(f"pipeline {name}: model {service.name} remembers its own past and serves pipeline {others[0]} already")
 
     def remove_pipeline(self, name: str) -> None:
         handle = self.pipelines.pop(name, None)
         if handle is not None:
             handle.stop()
 
+    def add_front(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> FrontHandle:
+        """Start the local API on sockets that listen already."""
+        front = FrontHandle(self._context, config, listeners, self._link, self._worker_hung, self._inline_died, on_call)
+        self.front = front
+        self._link(front)
+        return front
+
     def try_version(self, version: ModelVersion) -> Worker:
         """Start a candidate that loads and measures itself."""
         self.discard(version.model)
         worker = self.service(version.model).start(version, trial=True)
+        assert isinstance(worker, Worker)
         self.candidates[version.model] = worker
         return worker
 
-    def take_candidate(self, model: str, digest: str) -> Worker | None:
-        """The ready candidate when it is of ``digest``; any other is ended."""
+    def take_candidate(self, model: str, digest: str) -> Server | None:
+        """What will serve: the ready candidate when it is of ``digest``, or its stand-in for the inline lane; any other is ended."""
         worker = self.candidates.get(model)
         if worker is None or worker.version.digest != digest or not worker.serving:
-            self.discard(model)
+            self.end_candidate(model)
             return None
+        if self._context.model(model).lane == "inline":
+            self.end_candidate(model)
+            return self.service(model).start(worker.version)
         return self.candidates.pop(model)
 
-    def discard(self, model: str) -> None:
+    def end_candidate(self, model: str) -> None:
         worker = self.candidates.pop(model, None)
-        if worker is not None and not worker.child.exited.done():
+        if worker is not None and worker.alive:
             # A candidate has nothing to finish, and one that hangs would not listen.
             worker.kill()
 
-    def lead_to(self, model: str, worker: Worker) -> list[Future[None]]:
-        """Begin a switch: every pipeline of ``model`` is offered ``worker``; one future for each that it has to take."""
-        service = self.service(model)
-        service.offer(worker)
-        taken = []
+    def discard(self, model: str) -> None:
+        """End a candidate that will not serve; where it took the serving version's place, that serves again."""
+        self.shadow(model, None)
+        self.end_candidate(model)
+        if model in self.services:
+            self.services[model].resume()
+
+    def shadow(self, model: str, worker: Worker | None) -> None:
+        """Have ``worker`` answer unseen beside the serving version in every pipeline of ``model``; ``None`` ends that."""
         for handle in self._of(model):
-            if not handle.child.exited.done():
-                attachment = handle.attachment
+            handle.shadow(worker)
+
+    def shadowed(self, model: str, digest: str) -> ShadowReport:
+        """What the pipelines of ``model`` saw of the shadow ``digest`` so far."""
+        reports = [handle.told.shadow for handle in self._of(model) if handle.told.shadow.digest == digest]
+        return sum_of(digest, reports)
+
+    def lead_to(self, model: str, worker: Server) -> list[Future[None]]:
+        """Begin a switch: everyone who asks ``model`` is offered ``worker``; one future for each that has to take it."""
+        self.service(model).offer(worker)
+        taken = []
+        for asker in self._askers(model):
+            if asker.alive:
+                attachment = asker.linkage.current(model)
                 if attachment is None or attachment.worker is not worker:
-                    raise EdgeError(f"pipeline {handle.config.name} could not be linked to the new version")
+                    raise EdgeError(f"{asker.name} could not be linked to the new version")
                 taken.append(attachment.taken)
         return taken
 
-    def settle(self, model: str, worker: Worker) -> None:
+    def settle(self, model: str, worker: Server) -> None:
         """Make the switch last. Raises EdgeError when the new worker died meanwhile."""
         if not worker.serving:
             raise EdgeError(f"{worker.version.title}: the new worker died while pipelines moved to it")
@@ -100,26 +140,44 @@ class Plane:
         data = {"model": model, "version": worker.version.manifest.version, "previous": before, "digest": worker.version.digest}
         self._context.tell("swapped", "info", f"{worker.version.title} serves", data)
 
-    def lead_back(self, model: str, worker: Worker) -> None:
+    def lead_back(self, model: str, worker: Server) -> None:
         """Undo a switch that failed."""
         service = self.service(model)
+        service.resume()
         service.offer(None)
-        if not worker.child.exited.done():
+        if worker.alive:
             worker.end()
 
     def withdraw_pipelines(self, model: str) -> list[Future[Exit]]:
         """End the pipelines of ``model``; there is nothing for them to ask any more."""
-        return [self.pipelines.pop(handle.config.name).stop() for handle in self._of(model)]
+        return [self.pipelines.pop(handle.name).stop() for handle in self._of(model)]
 
     def withdraw(self, model: str) -> list[Future[Exit]]:
         """Serve ``model`` no more; its pipelines must have ended."""
-        self.discard(model)
+        self.end_candidate(model)
         service = self.services.pop(model, None)
         if service is None or service.version is None:
             return []
         data = {"model": model, "version": service.version.manifest.version, "digest": service.version.digest}
         self._context.tell("withdrawn", "warning", f"{service.version.title} serves no more, and nothing does in its place", data)
-        return [worker.child.exited for worker in service.stop()]
+        if self.front is not None:
+            self.front.withdrawn(model)
+        return [worker.ended for worker in service.stop()]
+
+    def pause(self, model: str) -> list[Future[Exit]]:
+        """End the workers of ``model`` and start none until it is served or resumed again."""
+        return [worker.ended for worker in self.service(model).pause()]
+
+    def resume(self, model: str) -> list[Server]:
+        """Serve a paused model again; the workers that load."""
+        service = self.service(model)
+        service.resume()
+        return list(service.workers)
+
+    def worker_mib(self, model: str) -> float:
+        """What the workers of ``model`` would give back if they ended: their own pages, not those they share."""
+        pids = [worker.pid for worker in self.service(model).workers if worker.alive and worker.pid is not None]
+        return sum(private_mib(pid) or 0.0 for pid in pids)
 
     def health(self, model: str) -> HealthSample:
         """Raises EdgeError for a model that was never served."""
@@ -127,57 +185,71 @@ class Plane:
         if service is None or service.version is None:
             raise EdgeError(f"model {model} is not served")
         digest = service.version.digest
+        kept = [by_model for handle in self._of(model) for by_model in (handle.told.serving, handle.ended)]
+        totals = [by_model[model] for by_model in kept if model in by_model and by_model[model].digest == digest]
+        if self.front is not None:
+            totals.append(self.front.totals(model, digest))
         infer, windows, errors = EMPTY, 0, 0
-        for handle in self._of(model):
-            total = _of_digest(handle.told.serving, digest).plus(_of_digest(handle.ended, digest))
+        for total in totals:
             windows, errors, infer = windows + total.windows, errors + total.errors, merge(infer, total.infer)
         return HealthSample(windows, errors, service.crashes, percentile(infer, 95))
 
     def processes(self) -> list[tuple[str, int]]:
-        found = []
+        found: list[tuple[str, Server]] = []
         for service in self.services.values():
-            found += [("worker", worker) for worker in (service.worker, service.next) if worker is not None]
+            found += [("worker", worker) for worker in (*service.workers, service.next) if worker is not None]
         found += [("candidate", worker) for worker in self.candidates.values()]
-        workers = [(f"{role}:{w.version.title}", w.child.pid) for role, w in found if not w.child.exited.done()]
-        pipelines = [(f"pipeline:{h.config.name}", h.child.pid) for h in self.pipelines.values() if not h.child.exited.done()]
+        workers = [(f"{role}:{w.version.title}", w.pid) for role, w in found if w.alive]
+        pipelines = [(f"pipeline:{h.name}", h.child.pid) for h in self.pipelines.values() if h.alive]
+        front = [("api", self.front.child.pid)] if self.front is not None and self.front.alive else []
         zygote = [("zygote", self._context.zygote.pid)]
-        return [(role, pid) for role, pid in (*zygote, *workers, *pipelines) if pid is not None]
+        return [(role, pid) for role, pid in (*zygote, *workers, *pipelines, *front) if pid is not None]
 
     def progress(self) -> int:
         return sum(handle.windows_before + handle.told.counters.windows for handle in self.pipelines.values())
 
     def stalled_s(self) -> float:
         now_s = monotonic_s(self._context.clock)
-        return max((handle.stalled_s(now_s) for handle in self.pipelines.values()), default=0.0)
+        front = [self.front.stalled_s(now_s)] if self.front is not None else []
+        return max((*(handle.stalled_s(now_s) for handle in self.pipelines.values()), *front), default=0.0)
 
     def stop_pipelines(self) -> list[Future[Exit]]:
-        return [handle.stop() for handle in self.pipelines.values()]
+        front = [self.front.stop()] if self.front is not None else []
+        return [*front, *(handle.stop() for handle in self.pipelines.values())]
 
     def stop_workers(self) -> list[Future[Exit]]:
         for model in list(self.candidates):
-            self.discard(model)
-        return [worker.child.exited for service in self.services.values() for worker in service.stop()]
+            self.end_candidate(model)
+        return [worker.ended for service in self.services.values() for worker in service.stop()]
+
+    def statuses(self) -> tuple[ModelStatus, ...]:
+        return tuple(status for service in self.services.values() if (status := service.status()) is not None)
 
     def _of(self, model: str) -> list[PipelineHandle]:
-        return [handle for handle in self.pipelines.values() if handle.config.model == model]
+        return [handle for handle in self.pipelines.values() if model in handle.models]
+
+    def _askers(self, model: str) -> list[PipelineHandle | FrontHandle]:
+        return [*self._of(model), *([self.front] if self.front is not None else [])]
 
     def _relink(self, service: ModelService) -> None:
-        """Bring every pipeline of the model to the worker it should be linked to; tell it of workers that died."""
-        for handle in self._of(service.name):
-            for worker in (service.worker, service.next):
-                if worker is not None and worker.child.exited.done():
-                    handle.lost(worker)
-            self._link(handle)
+        """Bring everyone who asks the model to the workers they should be linked to; tell them of workers that died."""
+        for asker in self._askers(service.name):
+            for worker in (*service.workers, service.next):
+                if worker is not None and not worker.alive:
+                    asker.linkage.lost(worker)
+            asker.aim(service.name, service.targets)
+        if self.front is not None:
+            self.front.tell_models(self.statuses())
 
-    def _link(self, handle: PipelineHandle) -> None:
-        target = self.service(handle.config.model).target
-        if target is not None and not handle.child.exited.done():
-            handle.attach(target)
+    def _link(self, asker: PipelineHandle | FrontHandle) -> None:
+        models = list(self.services) if isinstance(asker, FrontHandle) else asker.models
+        for model in models:
+            asker.aim(model, self.service(model).targets)
+        if isinstance(asker, FrontHandle):
+            asker.tell_models(self.statuses())
 
-    def _worker_hung(self, worker: Worker) -> None:
-        service = self.service(worker.version.model)
-        service.hung(worker)
+    def _worker_hung(self, worker: Server) -> None:
+        self.service(worker.version.model).hung(worker)
 
-
-def _of_digest(totals: ServingTotals, digest: str) -> ServingTotals:
-    return totals if totals.digest == digest else ServingTotals(digest)
+    def _inline_died(self, worker: InlineWorker, exit_: Exit) -> None:
+        self.service(worker.version.model).inline_died(worker, exit_)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock
 from edge_agent.inference.doorbell import LinkFds
-from edge_agent.inference.layout import LinkLayout
+from edge_agent.inference.layout import layout_for
 from edge_agent.inference.link import AnsweringEnd
 from edge_agent.inference.wire import Channel, Packet, close_all
 from edge_agent.ports import Runtime
@@ -17,12 +21,12 @@ STATS_EVERY_NS = 1_000_000_000
 
 
 class WorkerLoop:
-    """One thread, one poll: the control channel and the request doorbell of each link."""
+    """One poll: the control channel and the request doorbell of each link. A second thread sleeps until an inference is to be stopped."""
 
-    def __init__(self, channel: Channel, runtime: Runtime, layout: LinkLayout, clock: Clock) -> None:
+    def __init__(self, channel: Channel, runtime: Runtime, manifest: Manifest, clock: Clock) -> None:
         self._channel = channel
         self._runtime = runtime
-        self._layout = layout
+        self._manifest = manifest
         self._clock = clock
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -34,6 +38,7 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Until an ``end`` message. Raises ChannelClosed when the engine is gone."""
+        self._stop_on_signal()
         while True:
             for fd, _ in self._poll.poll():
                 end = self._by_fd.get(fd)
@@ -42,6 +47,20 @@ class WorkerLoop:
                 elif not self._obey():
                     self._tell()
                     return
+
+    def _stop_on_signal(self) -> None:
+        """SIGUSR1 ends the inference under way. The main thread is in native code then and runs no Python handler, but the interpreter
+        writes the signal's number to a pipe at once, and the thread that reads it can call the runtime."""
+        wake_read, wake_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        threading.Thread(target=self._stop_when_told, args=(wake_read,), name="stop", daemon=True).start()
+
+    def _stop_when_told(self, wake_read: int) -> None:
+        while True:
+            if signal.SIGUSR1 in os.read(wake_read, 64) and self._runtime.stop():
+                self._channel.send({"event": "stopped"}, timeout_s=1.0)
 
     def _serve(self, end: AnsweringEnd) -> None:
         requests, errors = end.serve(self._runtime.run)
@@ -68,7 +87,7 @@ class WorkerLoop:
     def _change_links(self, packet: Packet) -> None:
         message: Mapping[str, Any] = packet.message
         if message["op"] == "link":
-            end = AnsweringEnd(self._layout, LinkFds(*packet.fds), self._clock)
+            end = AnsweringEnd(layout_for(self._manifest, message["slots"]), LinkFds(*packet.fds), self._clock, self._runtime.bind)
             self._links[message["link"]] = end
             self._by_fd[end.request_fd] = end
             self._poll.register(end.request_fd, select.POLLIN)

@@ -1,4 +1,4 @@
-"""One model worker as the engine sees it."""
+"""One model worker as the engine sees it: a process of its own, or, in the inline lane, the processes that use the model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,49 @@ from edge_agent.bundle.manifest import to_json
 from edge_agent.errors import ModelError, WorkerDied
 from edge_agent.inference.context import Context, ModelVersion
 from edge_agent.inference.doorbell import LinkFds
+from edge_agent.inference.loop import Timer
 from edge_agent.inference.wire import Packet, close_all
 from edge_agent.inference.zygote_client import Child, Exit
 from edge_agent.update.trial import CaseResult, TrialMeasurement
 
 END_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 0.03
+"""How long a worker has to end an inference it is told to stop, before it is killed. Ending one takes the runtimes a few milliseconds."""
+
+
+class InlineWorker:
+    """Stands for a version that runs in the processes that use it: always loaded, nothing to kill.
+
+    Its ``trial`` before was in a process of its own, like any other's.
+    """
+
+    refusal = ""
+    requests = 0
+    errors = 0
+    pid = None
+
+    def __init__(self, version: ModelVersion, threads: int) -> None:
+        self.version = version
+        self.threads = threads
+        self.alive = True
+        self.loaded: Future[float] = Future()
+        self.loaded.set_result(0.0)
+        self.ended: Future[Exit] = Future()
+
+    @property
+    def serving(self) -> bool:
+        return self.alive
+
+    def unlink(self, number: int) -> None:
+        """Nothing is held for a link."""
+
+    def end(self) -> None:
+        if self.alive:
+            self.alive = False
+            self.ended.set_result(Exit(0, 0))
+
+    def kill(self) -> None:
+        self.end()
 
 
 class Worker:
@@ -46,6 +84,8 @@ class Worker:
         self.blameless = False
         self.hung = False
         self._context = context
+        self._stop_check: Timer | None = None
+        self._on_stopped: Callable[[Worker], None] = lambda worker: None
         self.child: Child = context.zygote.spawn("worker", f"edge-{version.model}", self._hear, self._exited)
         config = context.config
         self.child.send(
@@ -60,13 +100,25 @@ class Worker:
         )
 
     @property
+    def ended(self) -> Future[Exit]:
+        return self.child.exited
+
+    @property
+    def alive(self) -> bool:
+        return not self.child.exited.done()
+
+    @property
+    def pid(self) -> int | None:
+        return self.child.pid
+
+    @property
     def serving(self) -> bool:
         """Loaded and alive."""
         return self.loaded.done() and not self.child.exited.done() and self.loaded.exception() is None
 
-    def link(self, number: int, fds: LinkFds) -> bool:
+    def link(self, number: int, slots: int, fds: LinkFds) -> bool:
         """Give it one more link to answer; false when it is gone."""
-        return self.child.send({"op": "link", "link": number}, fds.all())
+        return self.child.send({"op": "link", "link": number, "slots": slots}, fds.all())
 
     def unlink(self, number: int) -> None:
         self.child.send({"op": "unlink", "link": number})
@@ -80,6 +132,21 @@ class Worker:
     def kill(self) -> None:
         self._context.zygote.kill(self.child)
 
+    def stop_inference(self, on_stopped: Callable[[Worker], None]) -> None:
+        """End the inference under way and keep the loaded model, where its runtime can; else it is killed a moment later."""
+        if self.hung or not self.alive:
+            return
+        self.hung = True
+        self._on_stopped = on_stopped
+        self._context.zygote.signal(self.child, signal.SIGUSR1)
+        self._stop_check = self._context.loop.later(STOP_TIMEOUT_S, self.kill)
+
+    def _stopped(self) -> None:
+        if self._stop_check is not None and not self.child.doomed:
+            self._stop_check.cancel()
+            self._stop_check, self.hung = None, False
+            self._on_stopped(self)
+
     def _hear(self, packet: Packet) -> None:
         close_all(packet.fds)
         message = packet.message
@@ -92,6 +159,8 @@ class Worker:
         elif event == "failed":
             self.refusal = message["reason"]
             self.blameless = message["blameless"]
+        elif event == "stopped":
+            self._stopped()
         elif event == "stats":
             self.requests, self.errors = message["requests"], message["errors"]
 
@@ -104,6 +173,9 @@ class Worker:
             else:
                 self.loaded.set_exception(WorkerDied(f"{self.version.title}: the worker died while loading ({exit_})"))
         self.on_exit(self, exit_)
+
+
+Server = Worker | InlineWorker
 
 
 def _measurement(message: Mapping[str, Any]) -> TrialMeasurement:

@@ -139,6 +139,10 @@ class ZygoteClient:
         if not child.doomed:
             self._loop.later(KILL_TIMEOUT_S, lambda: self._check_gone(child))
         child.doomed = True
+        self.signal(child, number)
+
+    def signal(self, child: Child, number: int) -> None:
+        """Send ``child`` a signal that it may well survive."""
         if child.pid is not None and not child.exited.done():
             self._say({"op": "kill", "pid": child.pid, "signal": int(number)})
 

@@ -1,41 +1,41 @@
-"""The pipeline's main loop: sample, window, preprocess, worker, postprocess, sinks; and between two windows, the engine's word.
-
-A window in flight survives its worker: when the engine says the worker is lost, or the answer is late, the window waits for the next
-link and is asked again, preprocessed anew because the next link may lead to another version. Only when a second worker
-dies or hangs while it works on the window is the window counted failed; a worker that never began on it says nothing of it.
-"""
+"""The pipeline's main loop: sample, window, models, sinks; and between two windows, the engine's word."""
 
 from __future__ import annotations
 
-import base64
 import select
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from typing import Any
 
 from edge_agent.clock import Clock
+from edge_agent.config import StageConfig
 from edge_agent.errors import EdgeError, ModelError, WorkerDied
 from edge_agent.inference.doorbell import silence
-from edge_agent.inference.link import Answer
-from edge_agent.inference.wire import Channel, ChannelClosed, Packet, close_all
+from edge_agent.inference.wire import Channel, ChannelClosed
+from edge_agent.pipeline.asking import Ending, Models
+from edge_agent.pipeline.chain import Chain
 from edge_agent.pipeline.inbox import Inbox
 from edge_agent.pipeline.intake import Intake
 from edge_agent.pipeline.outlet import Outlet
-from edge_agent.pipeline.served_model import ServedModel, connect
-from edge_agent.pipeline.tally import ServingTotals, Tally
-from edge_agent.pipeline.voice import STATUS_EVERY_NS, Voice
+from edge_agent.pipeline.tally import Tally
+from edge_agent.pipeline.voice import Voice
 from edge_agent.pipeline.window import WindowMaker
-from edge_agent.values import Prediction, StageTimes, Window
+from edge_agent.values import Prediction, Window
 
-MOST_ATTEMPTS = 2
+MOST_POISONS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerParts:
-    """What a pipeline is made of."""
+    """What a pipeline is made of. ``hop`` in samples is what the state of models counts gaps by; ``newest_only`` the policy latest_only."""
 
     name: str
-    deadline_ms: float
+    attempt_ms: float
+    stages: tuple[StageConfig, ...]
+    hop: int
+    newest_only: bool
     channel: Channel
     voice: Voice
     intake: Intake
@@ -45,66 +45,82 @@ class RunnerParts:
     clock: Clock
 
 
-class _Ending(Exception):
-    """The engine said to end while no model could be asked."""
-
-
-class _Lost(Exception):
-    """The worker that owed the answer will not give it; ``begun`` when it had begun on the window."""
-
-    def __init__(self, *, begun: bool) -> None:
-        self.begun = begun
-
-
 class PipelineRunner:
     """Runs one pipeline until told to end."""
 
     def __init__(self, parts: RunnerParts) -> None:
         self._parts = parts
-        self._channel = parts.channel
         self._clock = parts.clock
-        self._voice = parts.voice
         self._tally = Tally()
-        self._model: ServedModel | None = None
-        self._next_model: Packet | None = None
-        self._ending = False
+        self._models = Models(
+            tuple(stage.model for stage in parts.stages),
+            channel=parts.channel,
+            voice=parts.voice,
+            clock=parts.clock,
+            inbox=parts.inbox,
+            tally=self._tally,
+            attempt_ms=parts.attempt_ms,
+            hop=parts.hop,
+            tell_status=lambda now: self._tell_status(now=now),
+        )
+        self._chain = Chain(parts.name, parts.stages, self._models)
         self._busy = False
         self._failing = ""
+        self._poisons: OrderedDict[bytes, None] = OrderedDict()
         self._idle_poll = select.poll()
         self._idle_poll.register(parts.channel.fileno(), select.POLLIN)
         self._idle_poll.register(parts.intake.bell_fd, select.POLLIN)
-        self._answer_poll = select.poll()
-        self._answer_poll.register(parts.channel.fileno(), select.POLLIN)
+        parts.outlet.meanwhile = self._while_blocked
 
     def run(self) -> None:
         """Until the engine says to end. Raises ChannelClosed when the engine is gone."""
         try:
-            self._await_model()
+            self._models.await_all()
             self._parts.intake.start()
-            while not self._ending:
+            while not self._models.ending:
                 self._step()
-        except _Ending:
+        except Ending:
             pass
         finally:
             self._parts.intake.stop()
             self._parts.outlet.close()
+            self._models.close()
         self._tell_status(now=True)
 
     def _step(self) -> None:
-        """One sample, or one wait for it."""
-        taken = self._parts.intake.take()
+        """What one sample or block brings, or one wait for it."""
+        taken = self._take()
         if taken is None:
             self._pause()
         else:
-            sample, queued_ns = taken
-            self._tally.pending += sample.rows
-            windows = self._parts.windower.push(sample)
-            self._tally.leave_out(self._parts.windower.discarded)
+            windows, queued_ns = taken
             for window in windows:
                 self._settle(window, queued_ns)
-        self._listen()
-        self._flip()
+                if self._models.ending:
+                    break
+        self._models.listen()
         self._tell_status()
+
+    def _take(self) -> tuple[Sequence[Window], int] | None:
+        """The windows that the next sample or block completes, and when it was queued; with ``newest_only`` the last of all that waits."""
+        parts = self._parts
+        if not parts.newest_only:
+            queued = parts.intake.take()
+            if queued is None:
+                return None
+            self._tally.take(queued[0].rows)
+            return parts.windower.push(queued[0]), queued[1]
+        waiting = parts.intake.take_all()
+        newest: tuple[Window, int] | None = None
+        for sample, queued_ns in waiting:
+            self._tally.take(sample.rows)
+            for window in parts.windower.push(sample):
+                if newest is not None:
+                    self._tally.pass_over(newest[0].settles)
+                newest = (window, queued_ns)
+        if newest is None:
+            return ((), 0) if waiting else None
+        return (newest[0],), newest[1]
 
     def _settle(self, window: Window, queued_ns: int) -> None:
         """See the window through to a prediction or to a counted failure."""
@@ -112,7 +128,7 @@ class PipelineRunner:
         self._busy = True
         try:
             prediction = self._predict(window, queued_ns, taken_ns)
-        except ChannelClosed:
+        except (ChannelClosed, Ending):
             raise
         except (EdgeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
             self._tally.settle(window.settles, failed=True)
@@ -120,166 +136,73 @@ class PipelineRunner:
         else:
             self._failing = ""
             self._tally.record(prediction)
+            if prediction.expected is not None:
+                self._tally.score(prediction.expected, self._chain.label_index(prediction))
             self._tally.settle(window.settles, failed=False)
             self._parts.outlet.emit(prediction)
         finally:
             self._busy = False
 
     def _predict(self, window: Window, queued_ns: int, taken_ns: int) -> Prediction:
-        """Raises ModelError when the model or the steps refuse the window, WorkerDied when it was asked twice in vain."""
-        attempts, again = 0, False
-        while attempts < MOST_ATTEMPTS:
-            model = self._await_model()
-            self._tally.replayed += again
-            started_ns = self._clock.monotonic_ns()
-            arrays = model.preprocess(window.values)
-            asked_ns = self._clock.monotonic_ns()
-            try:
-                answer = self._ask(model, arrays, asked_ns)
-            except _Lost as lost:
-                attempts, again = attempts + lost.begun, True
-                continue
-            answered_ns = self._clock.monotonic_ns()
-            verdict = model.postprocess(answer.outputs)
-            ended_ns = self._clock.monotonic_ns()
-            self._tally.score(window.label, model.label_index(verdict.label))
-            times = StageTimes(
-                queue_us=(taken_ns - queued_ns) / 1000,
-                preprocess_us=(asked_ns - started_ns) / 1000,
-                infer_us=(answered_ns - asked_ns) / 1000,
-                model_us=answer.model_us,
-                postprocess_us=(ended_ns - answered_ns) / 1000,
-                total_us=(ended_ns - queued_ns) / 1000,
-            )
-            return Prediction(
-                self._parts.name,
-                model.manifest.name,
-                model.manifest.version,
-                window.seq,
-                window.first_seq,
-                window.last_seq,
-                window.end_ns,
-                verdict.label,
-                verdict.score,
-                verdict.scores,
-                times,
-                window.label,
-            )
-        raise WorkerDied(f"the worker died or hung {MOST_ATTEMPTS} times while it had this window")
-
-    def _ask(self, model: ServedModel, arrays: Mapping[str, Any], asked_ns: int) -> Answer:
-        """The worker's answer. Raises _Lost when it died or let the deadline pass, ModelError when the model refused."""
-        number = model.end.ask(arrays)
-        answer_fd = model.end.response_fd
-        deadline_ns = asked_ns + int(self._parts.deadline_ms * 1e6)
-        self._answer_poll.register(answer_fd, select.POLLIN)
+        """Raises ModelError for a window that the models refuse, or that killed its worker twice before."""
+        if self._poisons and _digest(window) in self._poisons:
+            raise ModelError("the same values have killed the model's worker twice; they are not tried again")
         try:
-            while (now_ns := self._clock.monotonic_ns()) < deadline_ns:
-                ready = [fd for fd, _ in self._answer_poll.poll(min(deadline_ns - now_ns, STATUS_EVERY_NS) / 1e6 + 1)]
-                if answer_fd in ready:
-                    answer = model.end.answer(number)
-                    if answer is not None:
-                        return _accepted(answer)
-                if ready:
-                    self._listen()
-                    if self._model is not model:
-                        raise _Lost(begun=model.end.taken(number))
-                self._tell_status()
-        finally:
-            self._answer_poll.unregister(answer_fd)
-        self._voice.say({"event": "hung", "link": model.link})
-        self._forget_model()
-        raise _Lost(begun=model.end.taken(number))
-
-    def _await_model(self) -> ServedModel:
-        """The model to ask now. Waits for one as long as it takes; samples queue meanwhile."""
-        while True:
-            self._flip()
-            if self._model is not None:
-                return self._model
-            if self._ending:
-                raise _Ending
-            self._tell_status()
-            packet = self._channel.wait(self._voice.pause_ms() / 1000 + 0.001)
-            if packet is not None:
-                self._obey(packet)
+            return self._chain.predict(window, queued_ns, taken_ns, self._clock)
+        except WorkerDied:
+            self._poisons[_digest(window)] = None
+            if len(self._poisons) > MOST_POISONS:
+                self._poisons.popitem(last=False)
+            raise
 
     def _pause(self) -> None:
         """Until a sample or a message comes, or a look at the status is due."""
         silence(self._parts.intake.bell_fd)
         if not self._parts.intake.counts().waiting:
-            self._idle_poll.poll(self._voice.pause_ms() + 1)
+            self._idle_poll.poll(self._parts.voice.pause_ms() + 1)
 
-    def _listen(self) -> None:
-        while (packet := self._channel.receive()) is not None:
-            self._obey(packet)
+    def _while_blocked(self) -> bool:
+        """A sink whose policy is to block keeps us: that is no reason to think the pipeline stuck."""
+        self._busy = False
+        self._tell_status()
+        packet_ready = select.select([self._parts.channel.fileno()], [], [], 0)[0]
+        return not packet_ready or not self._ends_now()
 
-    def _obey(self, packet: Packet) -> None:
-        op = packet.message["op"]
-        if op == "link":
-            self._refuse(self._next_model, "a newer link came")
-            self._next_model = packet
-        elif op == "lost":
-            if self._model is not None and self._model.link == packet.message["link"]:
-                self._forget_model()
-        elif op == "deliver":
-            self._parts.inbox.put(packet.message["topic"], base64.b64decode(packet.message["payload"]))
-        elif op == "status":
-            self._tell_status(now=True)
-        elif op == "end":
-            self._ending = True
-
-    def _flip(self) -> None:
-        """Take the model that was named last. Only called where no window is with a worker."""
-        packet, self._next_model = self._next_model, None
-        if packet is None:
-            return
-        try:
-            model = connect(packet)
-        except Exception as error:  # whatever is wrong with it, the model that serves goes on serving
-            self._voice.say({"event": "link_refused", "link": packet.message["link"], "reason": str(error) or type(error).__name__})
-            return
-        self._forget_model()
-        self._model = model
-        if self._tally.serving.digest != model.digest:
-            self._tally.serving = ServingTotals(model.digest)
-        self._voice.say({"event": "linked", "link": model.link})
-
-    def _refuse(self, packet: Packet | None, reason: str) -> None:
-        if packet is not None:
-            close_all(packet.fds)
-            self._voice.say({"event": "link_refused", "link": packet.message["link"], "reason": reason})
-
-    def _forget_model(self) -> None:
-        if self._model is not None:
-            self._model.end.close()
-            self._model = None
+    def _ends_now(self) -> bool:
+        self._models.hear()
+        return self._models.ending
 
     def _tell_failure(self, window: Window, reason: str) -> None:
         """Once for each new reason, not for every window that fails of it."""
         if reason != self._failing:
             self._failing = reason
-            self._voice.event("window_failed", "error", f"window {window.seq}: {reason}", {"window": window.seq, "reason": reason})
+            self._parts.voice.event("window_failed", "error", f"window {window.seq}: {reason}", {"window": window.seq, "reason": reason})
 
     def _tell_status(self, *, now: bool = False) -> None:
-        if not (now or self._voice.due()):
+        if not (now or self._parts.voice.due()):
             return
         parts = self._parts
         parts.outlet.flush()
+        self._models.shadowing.hear()
         ended = parts.intake.ended  # before the counts: what it put in last is then among them
         waiting = parts.intake.counts()
         busy = self._busy or waiting.waiting > 0
-        counters = self._tally.counters(waiting, parts.inbox.lost)
-        brief = {
-            "state": "waiting" if self._model is None else "ended" if ended and not busy else "running",
-            "counters": asdict(counters),
+        brief: dict[str, Any] = {
+            "state": "waiting" if not self._models.ready else "ended" if ended and not busy else "running",
+            "counters": asdict(self._tally.counters(waiting, parts.windower.discarded, parts.inbox.lost)),
             "busy": busy,
+            "sinks": {name: asdict(counts) for name, counts in parts.outlet.counts().items()},
+            "shadow": asdict(self._models.shadowing.report),
             "last_error": self._failing or parts.intake.last_error or parts.outlet.last_error,
         }
-        parts.voice.status(brief, lambda: {"latency": self._tally.latency(), "serving": self._tally.serving.told()}, now=now)
+        parts.voice.status(brief, self._totals, now=now)
+
+    def _totals(self) -> dict[str, Any]:
+        return {
+            "latency": self._tally.latency(),
+            "serving": {model: totals.told() for model, totals in self._tally.serving.items()},
+        }
 
 
-def _accepted(answer: Answer) -> Answer:
-    if answer.error:
-        raise ModelError(answer.error)
-    return answer
+def _digest(window: Window) -> bytes:
+    return blake2b(window.values.tobytes(), digest_size=16).digest()

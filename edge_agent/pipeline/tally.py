@@ -19,41 +19,35 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.pending = 0
         self.windows = 0
         self.replayed = 0
+        self._taken = 0
         self._processed = 0
         self._failed = 0
-        self._dropped = 0
-        self._discarded = 0
+        self._passed_over = 0
         self._correct = 0
         self._labelled = 0
         self._stages = {stage: LatencyHistogram() for stage in STAGES}
-        self.serving = ServingTotals("")
+        self.serving: dict[str, ServingTotals] = {}
+
+    def take(self, rows: int) -> None:
+        """So many samples came out of the queue."""
+        self._taken += rows
 
     def settle(self, samples: int, *, failed: bool) -> None:
-        """The window that was being worked on is done with: the ``samples`` that it settles are processed, or failed."""
+        """A window was answered or failed, and ``samples`` with it."""
         if failed:
             self._failed += samples
-            self.serving.errors += 1
         else:
             self._processed += samples
             self.windows += 1
-            self.serving.windows += 1
-        self.pending -= samples
 
-    def drop(self, samples: int) -> None:
-        """The ``samples`` that a window settles which the model will not be asked about."""
-        self._dropped += samples
-        self.pending -= samples
-
-    def leave_out(self, discarded: int) -> None:
-        """``discarded`` samples so far ended in no window (the windower's count)."""
-        self.drop(discarded - self._discarded)
-        self._discarded = discarded
+    def pass_over(self, samples: int) -> None:
+        """A window was not asked about because a newer one had come."""
+        self._passed_over += samples
 
     def record(self, prediction: Prediction) -> None:
-        """Time and score a finished prediction."""
+        """Time a finished prediction."""
         times: StageTimes = prediction.times
         stages = self._stages
         stages["queue"].record(times.queue_us)
@@ -62,7 +56,6 @@ class Tally:
         stages["model"].record(times.model_us)
         stages["postprocess"].record(times.postprocess_us)
         stages["total"].record(times.total_us)
-        self.serving.infer.record(times.infer_us)
 
     def score(self, expected: int | None, answered: int | None) -> None:
         """Compare with the label that came with the data, when one did."""
@@ -70,14 +63,14 @@ class Tally:
             self._labelled += 1
             self._correct += expected == answered
 
-    def counters(self, intake: IntakeCounts, lost_messages: int = 0) -> PipelineCounters:
-        """The totals; ``lost_messages`` came from the broker and were dropped before the source saw them."""
+    def counters(self, intake: IntakeCounts, discarded: int, lost_messages: int = 0) -> PipelineCounters:
+        """The totals; ``discarded`` by the windows, ``lost_messages`` came from the broker and were dropped before the source saw them."""
         return PipelineCounters(
             produced=intake.produced + lost_messages,
             processed=self._processed,
-            dropped=intake.dropped + lost_messages + self._dropped,
+            dropped=intake.dropped + lost_messages + self._passed_over + discarded,
             failed=self._failed,
-            in_flight=intake.waiting + self.pending,
+            in_flight=intake.waiting + self._taken - self._processed - self._failed - self._passed_over - discarded,
             replayed=self.replayed,
             windows=self.windows,
             correct=self._correct,
@@ -87,6 +80,13 @@ class Tally:
     def latency(self) -> dict[str, Any]:
         """JSON-ready snapshots by stage."""
         return {stage: asdict(histogram.snapshot()) for stage, histogram in self._stages.items()}
+
+    def of_version(self, model: str, digest: str) -> ServingTotals:
+        """The totals of the version of ``model`` that serves now; of a new one they begin anew."""
+        totals = self.serving.get(model)
+        if totals is None or totals.digest != digest:
+            totals = self.serving[model] = ServingTotals(digest)
+        return totals
 
 
 class ServingTotals:

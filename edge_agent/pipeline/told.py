@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edge_agent.pipeline.shadow import ShadowReport
 from edge_agent.telemetry.latency import EMPTY, merge
-from edge_agent.values import Box, HistogramSnapshot, PipelineCounters, PipelineStatus, Prediction, StageTimes
+from edge_agent.values import Box, HistogramSnapshot, PipelineCounters, PipelineStatus, Prediction, SinkCounts, StageTimes, StageVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class PipelineTold:
     state: str = "starting"
     counters: PipelineCounters = field(default_factory=PipelineCounters)
     latency: Mapping[str, HistogramSnapshot] = field(default_factory=dict)
-    serving: ServingTotals = field(default_factory=ServingTotals)
+    serving: Mapping[str, ServingTotals] = field(default_factory=dict)
+    shadow: ShadowReport = field(default_factory=ShadowReport)
+    sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
     last_error: str = ""
 
     def update(self, message: Mapping[str, Any]) -> bool:
@@ -43,8 +46,9 @@ class PipelineTold:
         self.state = message["state"]
         self.counters = counters
         self.latency = {stage: snapshot_from(tree) for stage, tree in message["latency"].items()}
-        serving = message["serving"]
-        self.serving = ServingTotals(serving["digest"], serving["windows"], serving["errors"], snapshot_from(serving["infer"]))
+        self.serving = {model: totals_from(tree) for model, tree in message["serving"].items()}
+        self.shadow = ShadowReport(**message["shadow"])
+        self.sinks = {name: SinkCounts(**counts) for name, counts in message["sinks"].items()}
         self.last_error = message["last_error"]
         return moved or not message["busy"]
 
@@ -53,7 +57,18 @@ class PipelineTold:
     ) -> PipelineStatus:
         """As the engine shows it; ``state`` and ``error`` override what the process said. ``undelivered`` messages count as dropped."""
         counters = replace(self.counters, produced=self.counters.produced + undelivered, dropped=self.counters.dropped + undelivered)
-        return PipelineStatus(name, model, version, state or self.state, pid, restarts, counters, self.latency, error or self.last_error)
+        error = error or self.last_error
+        return PipelineStatus(name, model, version, state or self.state, pid, restarts, counters, self.latency, error, self.sinks)
+
+
+def totals_from(tree: Mapping[str, Any]) -> ServingTotals:
+    """Serving totals from their JSON form."""
+    return ServingTotals(tree["digest"], tree["windows"], tree["errors"], snapshot_from(tree["infer"]))
+
+
+def sum_totals(kept: Mapping[str, ServingTotals], more: Mapping[str, ServingTotals]) -> dict[str, ServingTotals]:
+    """By model, both together; of different versions the one in ``more``."""
+    return {**kept, **{model: kept[model].plus(totals) if model in kept else totals for model, totals in more.items()}}
 
 
 def snapshot_from(tree: Mapping[str, Any]) -> HistogramSnapshot:
@@ -64,4 +79,6 @@ def snapshot_from(tree: Mapping[str, Any]) -> HistogramSnapshot:
 def prediction_from(tree: Mapping[str, Any]) -> Prediction:
     """A prediction from its JSON form."""
     boxes = tuple(Box(**box) for box in tree.get("boxes", ()))
-    return Prediction(**{**tree, "times": StageTimes(**tree["times"]), "scores": tuple(tree["scores"]), "boxes": boxes})
+    before = tuple(StageVerdict(**verdict) for verdict in tree.get("before", ()))
+    made = {"times": StageTimes(**tree["times"]), "scores": tuple(tree["scores"]), "boxes": boxes, "before": before}
+    return Prediction(**{**tree, **made})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_agent.values import Box
+from edge_agent.values import Box, StageVerdict
 
 VERSION = 1
 
@@ -209,6 +209,7 @@ class PredictionMessage:
     infer_us: float = 0.0
     total_us: float = 0.0
     boxes: tuple[Box, ...] = ()
+    before: tuple[StageVerdict, ...] = ()
     v: int = VERSION
 
 

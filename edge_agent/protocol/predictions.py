@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 
 from edge_agent.protocol.messages import PredictionMessage
@@ -27,6 +28,7 @@ def prediction_message(device: str, pipeline: str, prediction: Prediction, *, t:
         infer_us=prediction.times.infer_us,
         total_us=prediction.times.total_us,
         boxes=prediction.boxes,
+        before=tuple(replace(verdict, score=_finite(verdict.score)) for verdict in prediction.before),
     )
 
 

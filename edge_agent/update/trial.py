@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from edge_agent.bundle.manifest import Manifest, Requirements
+from edge_agent.pipeline.shadow import ShadowReport
 from edge_agent.values import TrialReport
 
 RESERVE_MIB = 32.0
@@ -42,6 +43,17 @@ def judge(measured: TrialMeasurement, requires: Requirements) -> TrialReport:
     if requires.peak_rss_mib and measured.peak_rss_mib > requires.peak_rss_mib:
         reasons.append(f"too large: peak memory {measured.peak_rss_mib:.1f} MiB, the bundle allows {requires.peak_rss_mib:.1f} MiB")
     return TrialReport(not reasons, max(errors, default=0.0), p95_ms, measured.peak_rss_mib, tuple(reasons), len(measured.times_ms))
+
+
+def judge_shadow(report: TrialReport, shadow: ShadowReport, requires: Requirements) -> TrialReport:
+    """``report`` of the trial, and what came of answering beside the serving version. Other answers are why one sends a new version, so
+    they count against it only beyond the share that the bundle allows (``shadow_disagreement``); failing on real windows always does."""
+    reasons = []
+    if shadow.failed:
+        reasons.append(f"beside the serving version: {shadow}")
+    elif requires.shadow_disagreement and shadow.disagreed > requires.shadow_disagreement * shadow.windows:
+        reasons.append(f"beside the serving version {shadow}; the bundle allows {requires.shadow_disagreement:.1%}")
+    return replace(report, passed=not reasons, reasons=tuple(reasons))
 
 
 def refusal(reason: str, *, transient: bool = False) -> TrialReport:

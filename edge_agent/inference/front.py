@@ -1,0 +1,190 @@
+"""The process of the local API as the engine sees it: kept alive, linked to every worker of every model that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge_agent.clock import monotonic_s
+from edge_agent.errors import EdgeError
+from edge_agent.inference.context import AGAIN_S, Context
+from edge_agent.inference.crashes import CrashRecord
+from edge_agent.inference.linkage import Linkage
+from edge_agent.inference.wire import Packet, close_all
+from edge_agent.inference.workers import InlineWorker, Server
+from edge_agent.inference.zygote_client import Child, Exit
+from edge_agent.pipeline.told import ServingTotals, sum_totals, totals_from
+from edge_agent.values import ModelStatus
+
+SLOTS = 4
+NAME = "api"
+OnCall = Callable[[str, str, Callable[[str], None]], None]
+"""``on_call(call, model, done)``: a client asks to load or unload ``model``; ``done`` takes the error, empty when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that listens already, as the API is to know it. The holder keeps ``fd`` open for as long as the API may be started again."""
+
+    fd: int
+    kind: str
+    name: str
+    token: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FrontConfig:
+    """What the API does, apart from where it listens."""
+
+    token: str = ""
+    queue: int = 64
+    max_body_bytes: int = 64 << 20
+    load: bool = False
+    version: str = ""
+
+
+class FrontHandle:
+    """Loop's thread only, but for waiting on ``started``. The sockets outlive the process, so that its restart refuses nobody."""
+
+    def __init__(
+        self,
+        context: Context,
+        config: FrontConfig,
+        listeners: Sequence[Listener],
+        on_change: Callable[[FrontHandle], None],
+        on_hung: Callable[[Server], None],
+        on_inline_death: Callable[[InlineWorker, Exit], None],
+        on_call: OnCall,
+    ) -> None:
+        self.started: Future[None] = Future()
+        self.serving: dict[str, ServingTotals] = {}
+        self.ended: dict[str, ServingTotals] = {}
+        self._context = context
+        self._config = config
+        self._listeners = tuple(listeners)
+        self._on_change = on_change
+        self._on_hung = on_hung
+        self._on_inline_death = on_inline_death
+        self._on_call = on_call
+        self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
+        self._told_models: list[dict[str, Any]] = []
+        self._stopping = False
+        self._moved_s = monotonic_s(context.clock)
+        self.child = self._spawn()
+        self.linkage = Linkage("the local API", lambda message, fds: self.child.send(message, fds), slots=SLOTS, single=False)
+
+    name = NAME
+
+    @property
+    def alive(self) -> bool:
+        return not self.child.exited.done()
+
+    def aim(self, model: str, targets: list[Server]) -> None:
+        """Have it ask all of ``targets`` for ``model``."""
+        if self.alive:
+            for worker in targets:
+                self.linkage.attach(worker)
+
+    def tell_models(self, models: Sequence[ModelStatus]) -> None:
+        """What there is, and in which state; said when it changed."""
+        told = [{"name": m.name, "version": m.version, "digest": m.digest, "state": m.state, "reason": ""} for m in models]
+        if told != self._told_models and self.child.send({"op": "models", "models": told}):
+            self._told_models = told
+
+    def withdrawn(self, model: str) -> None:
+        """``model`` serves no more."""
+        self.child.send({"op": "withdrawn", "model": model})
+
+    def totals(self, model: str, digest: str) -> ServingTotals:
+        """Answers of version ``digest`` through the API since it serves."""
+        total = ServingTotals(digest)
+        for kept in (self.ended.get(model), self.serving.get(model)):
+            if kept is not None and kept.digest == digest:
+                total = total.plus(kept)
+        return total
+
+    def stalled_s(self, now_s: float) -> float:
+        """How long requests have waited without one being answered, or nothing was heard."""
+        return 0.0 if self._stopping else max(0.0, now_s - self._moved_s)
+
+    def stop(self) -> Future[Exit]:
+        """Ask it to answer what it has, and end."""
+        self._stopping = True
+        self.child.send({"op": "end"})
+        return self.child.exited
+
+    def _spawn(self) -> Child:
+        child = self._context.zygote.spawn("front", "edge-api", self._hear, self._exited)
+        order = {
+            "op": "start",
+            "name": NAME,
+            "server_name": "edge-agent",
+            **asdict(self._config),
+            "load_allowed": self._config.load,
+            "deadline_ms": self._context.config.deadline_ms,
+            "listeners": [{"kind": one.kind, "name": one.name, "token": one.token} for one in self._listeners],
+        }
+        child.send(order, [one.fd for one in self._listeners])
+        return child
+
+    def _hear(self, packet: Packet) -> None:
+        close_all(packet.fds)
+        message = packet.message
+        event = message["event"]
+        if event == "status":
+            self._take_status(message)
+        elif event == "linked":
+            self.linkage.taken(message["link"])
+        elif event == "link_refused":
+            self.linkage.refused(message["link"], message["reason"])
+        elif event == "hung":
+            worker = self.linkage.hung(message["link"])
+            if worker is not None:
+                self._on_hung(worker)
+        elif event == "call":
+            self._on_call(message["call"], message["model"], lambda error: self._done(message["id"], error))
+        elif event == "event":
+            self._context.tell(message["kind"], message["level"], f"API: {message['message']}", message["data"])
+        elif event == "refused" and not self.started.done():
+            self.started.set_exception(EdgeError(f"the local API cannot start: {message['reason']}"))
+
+    def _done(self, number: int, error: str) -> None:
+        def answer() -> None:
+            self.child.send({"op": "done", "id": number, "error": error})
+
+        self._context.loop.post(answer)
+
+    def _take_status(self, message: Mapping[str, Any]) -> None:
+        if not self.started.done():
+            self.started.set_result(None)
+        totals = {model: totals_from(tree) for model, tree in message["serving"].items()}
+        moved = sum(t.windows + t.errors for t in totals.values()) != sum(t.windows + t.errors for t in self.serving.values())
+        self.serving = totals
+        if moved or not message["busy"]:
+            self._moved_s = monotonic_s(self._context.clock)
+
+    def _exited(self, exit_: Exit) -> None:
+        linked = self.linkage.clear("the API's process died")
+        self.ended, self.serving = sum_totals(self.ended, self.serving), {}
+        if self._stopping:
+            return
+        for worker in linked:
+            if isinstance(worker, InlineWorker):
+                self._on_inline_death(worker, exit_)
+        self._context.tell("api_died", "error", f"the local API's process died: {exit_}", {"signal": exit_.signal, "code": exit_.code})
+        delay_s = self._record.died(monotonic_s(self._context.clock), useful=self.started.done()).delay_s
+        self._context.loop.later(delay_s, self._restart)
+
+    def _restart(self) -> None:
+        if self._stopping:
+            return
+        try:
+            self.child = self._spawn()
+        except OSError:  # no descriptor or no memory just now
+            self._context.loop.later(AGAIN_S, self._restart)
+            return
+        self._told_models = []
+        self._moved_s = monotonic_s(self._context.clock)
+        self._on_change(self)

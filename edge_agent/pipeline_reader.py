@@ -1,0 +1,71 @@
+"""One ``[[pipelines]]`` table to a :class:`~edge_agent.config.PipelineConfig`. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_agent.config import PipelineConfig, SinkConfig, SourceConfig, StageConfig
+from edge_agent.sinks.options import check_sink
+from edge_agent.sources.options import check_source
+from edge_agent.toml_section import Section
+
+POLICIES = ("block", "drop_oldest", "latest_only")
+FEEDS = ("output", "window", "box")
+GAPS = ("hold", "nan", "skip")
+
+
+def read_pipeline(s: Section) -> PipelineConfig:
+    """The pipeline in ``s``; what is wrong goes to its problems."""
+    d = PipelineConfig("", "", SourceConfig(""), ())
+    source = s.section("source", required=True)
+    sinks = s.sections("sinks")
+    config = PipelineConfig(
+        name=s.name("name", required=True),
+        model=s.name("model", required=True),
+        source=SourceConfig(*_kind(source, check_source)),
+        sinks=tuple(SinkConfig(*_kind(sink, check_sink)) for sink in sinks),
+        length=s.whole("length", d.length, low=1, high=1 << 20),
+        hop=s.whole("hop", d.hop, low=1, high=1 << 20),
+        queue=s.whole("queue", d.queue, low=1, high=1 << 20),
+        policy=s.choice("policy", d.policy, POLICIES),
+        length_s=s.number("length_s", d.length_s, low=0, high=86_400),
+        hop_s=s.number("hop_s", d.hop_s, low=0, high=86_400),
+        on_gap=s.choice("on_gap", d.on_gap, GAPS),
+        then=tuple(_stage(stage) for stage in s.sections("then")),
+    )
+    if not sinks:
+        s.bad("sinks", 'is missing: say where predictions go, e.g. [[pipelines.sinks]] kind = "mqtt"')
+    _check_window(config, s)
+    if len(set(config.models)) != len(config.models):
+        s.bad("then", "names a model twice; a pipeline asks each of its models once")
+    s.done()
+    return config
+
+
+def _check_window(config: PipelineConfig, s: Section) -> None:
+    if config.hop_s and not config.length_s:
+        s.bad("hop_s", "needs length_s beside it")
+    if config.length_s and not config.hop_s:
+        s.bad("hop_s", "is missing: every how many seconds a window of length_s begins")
+    if config.length_s and config.length < 2:
+        s.bad("length", "is missing: how many rows a window of length_s seconds is brought to, 2 or more")
+
+
+def _stage(s: Section) -> StageConfig:
+    d = StageConfig("")
+    config = StageConfig(s.name("model", required=True), s.choice("feed", d.feed, FEEDS), s.words("when"))
+    s.done()
+    return config
+
+
+def _kind(s: Section, check: Any) -> tuple[str, dict[str, Any]]:
+    kind = s.text("kind", "")
+    options = s.rest()
+    if "path" in options and isinstance(options["path"], str) and options["path"]:
+        options["path"] = str(s.base / options["path"])
+    if s.present:
+        if not kind:
+            s.bad("kind", "is missing")
+        else:
+            s.problems.extend(check(kind, options, s.where))
+    return kind, options
