@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 IR_VERSION = 8
 OPSET = 17
 BIG_WIDTHS = (1024, 5120, 1024, 10)
-Layer = tuple[list[Any], list[Any], str]
+Layers = tuple[list[Any], list[Any]]
+"""Nodes and constants; the last node answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Net:
     name: str
     size: tuple[int, ...]
     classes: int
-    make: Callable[[np.random.Generator], Layer]
+    make: Callable[[np.random.Generator], Layers]
 
     @property
     def input_bytes(self) -> int:
@@ -42,7 +44,7 @@ class Net:
 
     def save(self, path: Path, seed: int = 0, *, external: bool = False) -> Path:
         """Write the network to ``path``; with ``external`` its weights lie beside it in a file of their own, ready to be mapped."""
-        nodes, constants, last = self.make(np.random.default_rng(seed))
+        nodes, constants = self.make(np.random.default_rng(seed))
         nodes[-1].output[0] = "y"
         graph = helper.make_graph(nodes, self.name, [_tensor("x", self.size)], [_tensor("y", (1, self.classes))], constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -58,10 +60,10 @@ def _tensor(name: str, shape: tuple[int, ...]) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
-def _convolutions(channels: tuple[int, ...], kernel: int, dimensions: int, classes: int, draw: np.random.Generator) -> Layer:
+def _convolutions(channels: tuple[int, ...], kernel: int, dimensions: int, classes: int, draw: np.random.Generator) -> Layers:
     """Convolutions with stride 2 and ReLU, the mean over the rest, one dense layer."""
     nodes, constants, value = [], [], "x"
-    for index, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+    for index, (before, after) in enumerate(pairwise(channels)):
         shape = (after, before, *(kernel,) * dimensions)
         weights = draw.standard_normal(shape) * np.sqrt(2 / (before * kernel**dimensions))
         constants.append(numpy_helper.from_array(weights.astype(np.float32), f"w{index}"))
@@ -74,13 +76,13 @@ def _convolutions(channels: tuple[int, ...], kernel: int, dimensions: int, class
     return _dense(nodes, constants, "flat", (channels[-1], classes), draw)
 
 
-def _dense(nodes: list[Any], constants: list[Any], value: str, widths: tuple[int, ...], draw: np.random.Generator) -> Layer:
-    for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+def _dense(nodes: list[Any], constants: list[Any], value: str, widths: tuple[int, ...], draw: np.random.Generator) -> Layers:
+    for index, (before, after) in enumerate(pairwise(widths)):
         weights = draw.standard_normal((before, after)).astype(np.float32) / np.float32(np.sqrt(before))
         constants.append(numpy_helper.from_array(weights, f"d{index}"))
         nodes.append(helper.make_node("MatMul", [value, f"d{index}"], [f"m{index}"]))
         value = f"m{index}"
-    return nodes, constants, value
+    return nodes, constants
 
 
 NETS: Mapping[str, Net] = MappingProxyType(

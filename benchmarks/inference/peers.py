@@ -48,7 +48,7 @@ class Triton(Peer):
 
     def __init__(self, room: Path, models: Models, home: Environment) -> None:
         super().__init__(room, models, home)
-        self.grpc_port = free_port()
+        self.grpc_port: int = free_port()
 
     def command(self) -> Sequence[str]:
         for name, file in self.models.items():
@@ -100,7 +100,8 @@ class MlServer(Peer):
 
     def command(self) -> Sequence[str]:
         shutil.copyfile(PROGRAMS / "mlserver_model.py", self.room / "mlserver_model.py")
-        settings = {"host": "127.0.0.1", "http_port": self.port, "grpc_port": free_port(), "metrics_port": free_port(), "debug": False}
+        self.grpc_port = free_port()
+        settings = {"host": "127.0.0.1", "http_port": self.port, "grpc_port": self.grpc_port, "metrics_port": free_port(), "debug": False}
         (self.room / "settings.json").write_text(json.dumps({**settings, "parallel_workers": self.workers}))
         for name, file in self.models.items():
             folder = self.room / name
@@ -130,7 +131,8 @@ class KServe(Peer):
     key = "kserve"
 
     def command(self) -> Sequence[str]:
-        return self.program("kserve_app.py", self.port, free_port(), json.dumps({k: str(v) for k, v in self.models.items()}))
+        self.grpc_port = free_port()
+        return self.program("kserve_app.py", self.port, self.grpc_port, json.dumps({k: str(v) for k, v in self.models.items()}))
 
     def model_processes(self) -> list[Process]:
         return list(self.processes()[:1])
@@ -179,4 +181,6 @@ def _config(name: str, file: Path) -> str:
     for word, values in (("input", graph.input), ("output", graph.output)):
         dims = ", ".join(str(d.dim_value) for d in values[0].type.tensor_type.shape.dim)
         tensors.append(f'{word} [ {{ name: "{values[0].name}" data_type: TYPE_FP32 dims: [ {dims} ] }} ]')
-    return "\n".join([f'name: "{name}"', 'backend: "python"', "max_batch_size: 0", *tensors, "instance_group [ { kind: KIND_CPU count: 1 } ]", ""])
+    return "\n".join(
+        [f'name: "{name}"', 'backend: "python"', "max_batch_size: 0", *tensors, "instance_group [ { kind: KIND_CPU count: 1 } ]", ""]
+    )

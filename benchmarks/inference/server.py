@@ -27,11 +27,12 @@ class ServerFailed(RuntimeError):
 class Server(AbstractContextManager["Server"]):
     """A started process and all below it; ``room`` is a folder of its own, ``log`` what it printed.
 
-    ``title`` names it in tables. ``binary`` says whether it takes tensors as bytes after the JSON.
+    ``title`` names it in tables. ``binary`` says whether it takes tensors as bytes after the JSON; ``grpc_port`` where it speaks gRPC.
     """
 
     title = "server"
     binary = True
+    grpc_port: int | None = None
 
     def __init__(self, room: Path) -> None:
         self.room = room
@@ -74,7 +75,13 @@ class Server(AbstractContextManager["Server"]):
             command = [str(word) for word in self.command()]
             began_s = time.monotonic()
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, start_new_session=True, cwd=self.room
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                cwd=self.room,
             )
         try:
             self._wait_ready(began_s + START_TIMEOUT_S)

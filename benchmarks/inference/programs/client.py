@@ -1,9 +1,9 @@
 """One client of a V2 server: a raw socket, keep-alive, one request after another, nothing that a library would add.
 
 ``python -m benchmarks.inference.programs.client ORDER.json OUT``. It says ``ready`` after its warm-up, begins at a line on its standard
-input, ends after ``seconds`` or at a second line, and writes to OUT how each request went: 24 bytes each, see :data:`RECORD`. Standard output then has
-what the answers were, as JSON: how often each tail of a body came, and the first failures in words. A request has failed when its answer is not a 200,
-does not come within ``timeout_s``, or the connection ends; then the next request makes a connection of its own.
+input, ends after ``seconds`` or at a second line, and writes to OUT how each request went: 24 bytes each, see :data:`RECORD`. Standard
+output then has what the answers were, as JSON: how often each tail of a body came, and the first failures in words. A request has
+failed when its answer is not a 200, does not come within ``timeout_s``, or the connection ends; the next one then connects again.
 """
 
 from __future__ import annotations

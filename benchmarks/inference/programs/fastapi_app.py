@@ -23,13 +23,10 @@ app = FastAPI(openapi_url=None)
 sessions: dict[str, Any] = {}
 
 
-@app.get("/v2/health/ready")
-@app.get("/v2/models/{model}/ready")
 async def ready(model: str = "") -> dict[str, bool]:
     return {"ready": True}
 
 
-@app.post("/v2/models/{model}/infer")
 async def infer(model: str, request: Request) -> Response:
     body = await request.body()
     length = request.headers.get(HEADER)
@@ -52,6 +49,9 @@ async def infer(model: str, request: Request) -> Response:
 
 
 if __name__ == "__main__":
+    for path in ("/v2/health/ready", "/v2/models/{model}/ready"):
+        app.add_api_route(path, ready)
+    app.add_api_route("/v2/models/{model}/infer", infer, methods=["POST"])
     for name, file in json.loads(sys.argv[2]).items():
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
