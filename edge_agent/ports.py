@@ -36,7 +36,7 @@ class Sink(Protocol):
     """Where predictions go. Kinds that may block for long are called on a thread of their own.
 
     ``emit`` raises SinkError (not taken; give it again, or not) or SinkRefused (never give this one again). ``close`` may come from
-    another thread while ``emit`` is stuck, and is then to end it.
+    another thread while ``emit`` is stuck, and is then to end it; a second one does nothing.
     """
 
     name: str

@@ -21,6 +21,11 @@ SINKS: Mapping[str, str] = MappingProxyType(
     {
         "jsonl": "edge_agent.sinks.jsonl",
         "mqtt": "edge_agent.sinks.mqtt",
+        "serial": "edge_agent.sinks.serial",
+        "gpio": "edge_agent.sinks.gpio",
+        "exec": "edge_agent.sinks.exec",
+        "webhook": "edge_agent.sinks.webhook",
+        "socket": "edge_agent.sinks.socket",
     }
 )
 

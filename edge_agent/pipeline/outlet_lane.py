@@ -106,10 +106,8 @@ class QueueLane:
         with self._changed:
             self._queue.end()
             self._changed.notify_all()
-        try:
-            self._sink.close()
-        except Exception as error:
-            self.news.lost(error)
+        if self._thread.is_alive() or not self._thread.ident:
+            self._close_sink()
 
     def counts(self) -> SinkCounts:
         with self._changed:
@@ -121,6 +119,7 @@ class QueueLane:
                 self._deliver(batch)
             else:
                 self._flush()
+        self._close_sink()  # here, because a program dies with the thread that started it
 
     def _next(self) -> list[Prediction] | None:
         """What to send now; nothing when a flush is due; None when it is over."""
@@ -182,6 +181,12 @@ class QueueLane:
         doubled_s = FIRST_PAUSE_S * float(2 ** min(self._failures - 1, 10))
         return min(doubled_s, self._delivery.longest_pause_s) * (1 - self._jitter() / 2)
 
+    def _close_sink(self) -> None:
+        try:
+            self._sink.close()
+        except Exception as error:
+            self.news.lost(error)
+
     def _flush(self) -> None:
         self._flush_ns = None
         try:
@@ -191,6 +196,7 @@ class QueueLane:
 
 
 def _way_into(sink: Sink | BatchSink) -> tuple[Callable[[Sequence[Prediction]], None], Delivery]:
+    """How to call it, and how it wants to be called."""
     if isinstance(sink, BatchSink):
         return sink.emit_all, sink.delivery
     emit = sink.emit
