@@ -133,6 +133,7 @@ def main(argv: list[str] | None = None) -> int:
         threads = process.thread_count()
         fork = threads == 1 and not arguments.spawn
         gc.collect()
+        process.give_back_memory()
         gc.freeze()
         channel.send({"event": "ready", "fork": fork, "threads": threads}, timeout_s=5.0)
         Zygote(channel, fork=fork).run()

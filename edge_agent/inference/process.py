@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from edge_agent.errors import EdgeError
+from edge_agent.inference.pages import forget_libraries
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -48,10 +49,12 @@ def thread_count() -> int:
 
 
 def give_back_memory() -> None:
-    """Return freed heap pages to the kernel (glibc's malloc_trim; nothing where libc has none)."""
+    """Return to the kernel what was needed to get here: freed heap pages (glibc's malloc_trim; nothing where libc has none) and pages of
+    libraries. Call with one thread."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+    forget_libraries()
 
 
 def limit_memory(mib: int) -> None:

@@ -10,7 +10,7 @@ from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.ports import Runtime
 from edge_agent.runtimes import onnx, tflite
 from edge_agent.runtimes.environment import prepare_environment
-from edge_agent.runtimes.installed import installed
+from edge_agent.runtimes.installed import onnx_library, tflite_library
 from edge_agent.runtimes.options import RuntimeOptions
 from edge_agent.runtimes.tensors import fits
 from edge_agent.versions import version_key
@@ -42,7 +42,8 @@ def load_model_file(path: Path, *, threads: int = 1, options: RuntimeOptions | N
 
 
 def preimport(names: tuple[str, ...]) -> None:
-    """Imports the libraries of these runtimes (and numpy), so that processes forked later need not; absent ones are passed over."""
+    """Imports the libraries of these runtimes (and numpy) and has them make what all models share, so that processes forked later need
+    not; absent ones are passed over."""
     for name in names:
         try:
             _import(name)
@@ -55,7 +56,8 @@ def check_requirement(requirement: RuntimeRequirement) -> None:
 
     Versions are those of whichever library is installed; what it computes is for the golden inputs to judge.
     """
-    version = installed().get(requirement.name)
+    library = onnx_library() if requirement.name == "onnx" else tflite_library()
+    version = library[1] if library else None
     if version is None:
         raise RuntimeMissing(f"the model needs {requirement.name}, which is not installed: pip install '{EXTRAS[requirement.name]}'")
     if requirement.minimum and version_key(version) < version_key(requirement.minimum):
@@ -76,7 +78,7 @@ def _load(name: str, path: Path, options: RuntimeOptions, *, keep_state: bool = 
 def _import(name: str) -> None:
     prepare_environment()
     if name == "onnx":
-        onnx.import_onnxruntime()
+        onnx.warm_up()
     elif name == "tflite":
         tflite.import_interpreter()
     importlib.import_module("numpy")

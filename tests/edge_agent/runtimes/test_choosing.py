@@ -78,9 +78,11 @@ def test_unfit_versions_are_refused_with_what_to_do(tmp_path: Path, requirement:
 
 
 def test_nothing_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "installed", dict)
-    monkeypatch.setattr(onnx, "onnx_library", lambda: None)
-    monkeypatch.setattr(tflite, "tflite_library", lambda: None)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    for module in (choose, onnx):
+        monkeypatch.setattr(module, "onnx_library", lambda: None)
+    for module in (choose, tflite):
+        monkeypatch.setattr(module, "tflite_library", lambda: None)
     for name in ("onnx", "tflite"):
         with pytest.raises(RuntimeMissing, match=rf"pip install 'edge-runtime\[{name}\]'"):
             choose.check_requirement(RuntimeRequirement(name))
@@ -91,6 +93,7 @@ def test_nothing_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_onnxruntime_that_crashes_on_raspberry_pi_is_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.setattr(onnx, "onnx_library", lambda: onnx_library(versions(onnxruntime="1.21.0")))
     with pytest.raises(RuntimeMissing, match=r"1\.21\.0 crashes .* pip install"):
         onnx.import_onnxruntime()
