@@ -11,6 +11,7 @@ from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
 from edge_agent.errors import BundleError, ConfigError, Problem
+from edge_agent.sources.needs import missing_need
 from edge_agent.update.compatibility import DeviceFacts, unfit
 
 
@@ -59,6 +60,9 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
         source = pipeline.source
         if source.kind == "replay" and not os.access(str(source.options.get("path", "")), os.R_OK):
             problems.append(Problem(f"pipelines[{i}].source.path", f"{source.options.get('path')} is missing or not readable"))
+        key, what = missing_need(source.kind, source.options)
+        if key:
+            problems.append(Problem(f"pipelines[{i}].source.{key}", what))
     problems.extend(_check_bundles(config, facts))
     for key, folder in (("device.state_dir", config.device.state_dir), ("device.runtime_dir", config.device.runtime_dir)):
         standing = next(p for p in (folder, *folder.parents) if p.exists())

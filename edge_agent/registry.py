@@ -14,6 +14,12 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "replay": "edge_agent.sources.replay",
         "serial": "edge_agent.sources.serial",
         "mqtt": "edge_agent.sources.mqtt",
+        "synthetic": "edge_agent.sources.synthetic",
+        "iio": "edge_agent.sources.iio",
+        "camera": "edge_agent.sources.camera",
+        "audio": "edge_agent.sources.audio",
+        "exec": "edge_agent.sources.exec",
+        "socket": "edge_agent.sources.socket",
     }
 )
 

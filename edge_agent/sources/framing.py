@@ -18,9 +18,9 @@ LABEL = "label"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of all channels."""
+    """One reading of all channels; of recorded sound a block of them."""
 
-    values: tuple[float, ...]
+    values: Any
     label: int | None = None
 
 

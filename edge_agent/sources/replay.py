@@ -2,13 +2,13 @@
 
 ``.npz``: array ``x`` (n, ...), each sample flattened, and optionally whole-number labels ``y`` or ``labels`` (n,); a samples file of
 the converter plays as it is. ``.csv``: numbers with commas
-between, one sample a line, a header line is allowed. ``.jsonl``: one JSON value a line. Labels: see ``framing``. Text files are read
-line by line, so a recording may be larger than RAM.
+between, one sample a line, a header line is allowed. ``.jsonl``: one JSON value a line. Labels: see ``framing``. ``.wav``: one sample a
+frame of sound, from -1 to 1, in blocks. All but ``.npz`` are read piece by piece, so such a recording may be larger than RAM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import SourceEnded, SourceError
 from edge_agent.sources.framing import Reading, choose_framing, read_csv
+from edge_agent.sources.wav import read_blocks, read_form
 from edge_agent.values import Sample
 
 _MAX_LINE_BYTES = 1 << 24
@@ -24,13 +25,15 @@ _NOT_SAMPLES = ("calibrate", "train", "test")
 
 
 def open_source(name: str, options: Mapping[str, Any], inbox: object = None, *, clock: Clock | None = None) -> ReplaySource:
-    """A replay as the checked ``options`` say: path, rate_hz (0: as fast as read), loop, limit (0: none). Not yet opened."""
+    """A replay as the checked ``options`` say: path, rate_hz (0: as fast as read), loop, limit (0: none), block (of a .wav;
+    0: 20 ms). Not yet opened."""
     return ReplaySource(
         name,
         Path(options["path"]),
         rate_hz=float(options.get("rate_hz", 0.0)),
         loop=bool(options.get("loop", False)),
         limit=int(options.get("limit", 0)),
+        block=int(options.get("block", 0)),
         clock=clock or SystemClock(),
     )
 
@@ -40,19 +43,24 @@ class ReplaySource:
 
     Sample n is due at start + n / rate, whatever happened to those before it, so the rate does not drift and a reader that was late
     catches up. A sample's time is when it was due: what the reader was late by shows as waiting, as it would with a real sensor.
+    Sound that plays as fast as it can be read keeps the times of its recording, from the start on.
     """
 
-    def __init__(self, name: str, path: Path, *, rate_hz: float, loop: bool, limit: int, clock: Clock) -> None:
+    def __init__(self, name: str, path: Path, *, rate_hz: float, loop: bool, limit: int, clock: Clock, block: int = 0) -> None:
         self.name = name
         self.garbage = 0  # lines that held no sample
         self._path, self._loop, self._limit, self._clock = path, loop, limit, clock
         self._period_ns = round(1e9 / rate_hz) if rate_hz > 0 else 0
+        self._recorded_ns = 0  # period of a recording that knows its own
+        self._block = block
         self._readings: Iterator[Reading] | None = None
         self._next: Reading | None = None
         self._seq = 0
         self._start_ns = 0
         self._start_seq = 0
         self._woken = Event()
+        self._in_blocks = path.suffix.lower() == ".wav"
+        self._by_suffix: Mapping[str, Callable[[], Iterator[Reading]]] = {".npz": self._arrays, ".wav": self._sound}
 
     def open(self) -> None:
         """Starts the schedule now; a replay opened again goes on where it was."""
@@ -66,15 +74,27 @@ class ReplaySource:
             raise SourceEnded(f"source {self.name}: the limit of {self._limit} samples is reached")
         if self._next is None:
             self._next = self._following()
-        due_ns = self._start_ns + (self._seq - self._start_seq) * self._period_ns
+        rows = self._rows_of(self._next)
+        first_ns = self._start_ns + (self._seq - self._start_seq) * (self._period_ns or self._recorded_ns)
+        due_ns = first_ns + (rows - 1) * self._period_ns  # a block is there when its last row is
         now_ns = self._clock.monotonic_ns()
         if self._period_ns and due_ns > now_ns:
             self._woken.wait(min((due_ns - now_ns) / 1e9, timeout_s))
             if self._clock.monotonic_ns() < due_ns:
                 return None
-        reading, self._next = self._next, None
-        sample = Sample(self.name, self._seq, due_ns if self._period_ns else now_ns, reading.values, reading.label)
-        self._seq += 1
+        return self._take(self._next, rows, first_ns if self._period_ns or self._recorded_ns else now_ns)
+
+    def _rows_of(self, reading: Reading) -> int:
+        rows = len(reading.values) if self._in_blocks else 1
+        return min(rows, self._limit - self._seq) if self._limit else rows
+
+    def _take(self, reading: Reading, rows: int, t_ns: int) -> Sample:
+        values: Any = reading.values
+        if self._in_blocks:
+            values = values[:rows] if rows > 1 else values[0]
+        sample = Sample(self.name, self._seq, t_ns, values, reading.label, rows, self._period_ns or self._recorded_ns)
+        self._next = None
+        self._seq += rows
         return sample
 
     def close(self) -> None:
@@ -103,7 +123,7 @@ class ReplaySource:
 
     def _play(self) -> Iterator[Reading]:
         try:
-            yield from self._arrays() if self._path.suffix.lower() == ".npz" else self._lines()
+            yield from self._by_suffix.get(self._path.suffix.lower(), self._lines)()
         except Exception as error:  # numpy's reader alone raises seven kinds for files that are not what they seem
             raise SourceError(f"source {self.name}: {self._path}: cannot be read ({error})") from error
 
@@ -122,6 +142,13 @@ class ReplaySource:
         rows = x.reshape(len(x), -1) if len(x) else x
         for index in range(len(x)):
             yield Reading(rows[index], None if labels is None else int(labels[index]))
+
+    def _sound(self) -> Iterator[Reading]:
+        with self._path.open("rb") as file:
+            form = read_form(file)
+            self._recorded_ns = round(1e9 / form.rate_hz)
+            for block in read_blocks(file, form, self._block or max(1, form.rate_hz // 50)):
+                yield Reading(block)
 
     def _lines(self) -> Iterator[Reading]:
         with self._path.open("rb") as file:

@@ -10,6 +10,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import RuntimeMissing, SourceError
 from edge_agent.sources.framing import Framing, choose_framing, fields_of
+from edge_agent.sources.lines import LineBuffer
 from edge_agent.values import Sample
 
 _READ_BYTES = 4096
@@ -25,40 +26,6 @@ def open_source(name: str, options: Mapping[str, Any], inbox: object = None, *, 
         choose_framing(str(options.get("framing", "csv")), fields_of(options)),
         clock or SystemClock(),
     )
-
-
-class LineBuffer:
-    """Bytes in, whole lines out, in bounded memory. The first, possibly half, line after :meth:`reset` is thrown away:
-    the end of ``101.5`` reads as ``1.5``, and a wrong number is worse than a missing one."""
-
-    def __init__(self, max_line_bytes: int) -> None:
-        self._max = max_line_bytes
-        self._rest = b""
-        self._skipping = True
-        self.too_long = 0
-
-    def reset(self) -> None:
-        self._rest, self._skipping = b"", True
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without their ends."""
-        lines: list[bytes] = []
-        pieces = data.split(b"\n")
-        for piece in pieces[:-1]:
-            self._grow(piece)
-            if not self._skipping:
-                lines.append(self._rest.strip())
-            self._rest, self._skipping = b"", False
-        self._grow(pieces[-1])
-        return lines
-
-    def _grow(self, piece: bytes) -> None:
-        if self._skipping:
-            return
-        self._rest += piece
-        if len(self._rest) > self._max:
-            self.too_long += 1
-            self._rest, self._skipping = b"", True
 
 
 class SerialSource:

@@ -18,7 +18,8 @@ from waiting import wait_for
 
 from edge_agent.clock import ManualClock
 from edge_agent.errors import RuntimeMissing, SourceError
-from edge_agent.sources.serial import LineBuffer, SerialSource, open_source
+from edge_agent.sources.lines import LineBuffer
+from edge_agent.sources.serial import SerialSource, open_source
 from edge_agent.values import Sample
 
 

@@ -29,11 +29,11 @@ def test_good_options_have_no_problems(kind: str, options: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("kind", "options", "where", "what"),
     [
-        ("camera", {}, "kind", "'camera' is not one of replay, serial, mqtt"),
+        ("radar", {}, "kind", "'radar' is not one of replay, serial, mqtt, synthetic"),
         ("replay", {}, "path", "is missing"),
         ("replay", {"path": "a.npz", "rate": 5}, "rate", "did you mean rate_hz?"),
-        ("replay", {"path": "a.npz", "zzz": 5}, "zzz", "is not known; replay has path, rate_hz, loop, limit"),
-        ("replay", {"path": "a.pickle"}, "path", "must end with .npz, .csv, .jsonl"),
+        ("replay", {"path": "a.npz", "zzz": 5}, "zzz", "is not known; replay has path, rate_hz, loop, limit, block"),
+        ("replay", {"path": "a.pickle"}, "path", "must end with .npz, .csv, .jsonl, .wav"),
         ("replay", {"path": ""}, "path", "must be text"),
         ("replay", {"path": "a\0.npz"}, "path", "must be text"),
         ("replay", {"path": "a.npz", "rate_hz": -1}, "rate_hz", "must be a number, 0 to"),
