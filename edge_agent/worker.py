@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_agent.bundle.manifest import Manifest
+from edge_agent.bundle.manifest import Manifest, fed_inputs, read_outputs
 from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.clock import Clock, SystemClock, monotonic_s
 from edge_agent.errors import EdgeError, RuntimeMissing
@@ -48,6 +48,7 @@ def _first_order(channel: Channel) -> Mapping[str, Any]:
 def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Runtime, Manifest]:
     from edge_agent.bundle.golden import load_cases
     from edge_agent.inference.measure import warm_up
+    from edge_agent.inference.stopper import stop_on_signal
     from edge_agent.runtimes.choose import load_runtime
 
     started_s = monotonic_s(clock)
@@ -57,6 +58,7 @@ def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Run
         process.yield_to_others()
     _check_steps(manifest)
     runtime = load_runtime(manifest, folder, threads=order["threads"])
+    stop_on_signal(runtime, channel)
     cases = load_cases(manifest, folder)
     warm_up(runtime, cases, manifest.inputs)
     process.give_back_memory()
@@ -71,8 +73,9 @@ def _check_steps(manifest: Manifest) -> None:
     from edge_agent.pipeline.postprocess import compile_postprocess
     from edge_agent.pipeline.preprocess import compile_preprocess
 
-    compile_preprocess(manifest.preprocess, manifest.inputs)
-    compile_postprocess(manifest.postprocess, manifest.outputs, manifest.labels)
+    inputs = fed_inputs(manifest)
+    compile_preprocess(manifest.preprocess, inputs)
+    compile_postprocess(manifest.postprocess, read_outputs(manifest), manifest.labels, inputs)
 
 
 def _prove(channel: Channel, runtime: Runtime, cases: list[Any], clock: Clock) -> None:

@@ -1,49 +1,65 @@
 """Windows to model inputs, as the manifest's ``preprocess`` steps say. The converter calibrates through this same code.
 
-A compiled step takes a float32 array and gives one. After the last step each input gets the shape and dtype its TensorSpec declares:
-quantized as round(x / scale) + zero_point where the spec has them, rounded for other integers, both clipped to the dtype's range.
+Frames of bytes stay bytes until a step calculates with them; everything else is float32. After the last step each input gets the shape
+and dtype its TensorSpec declares: quantized as round(x / scale) + zero_point where the spec has them, rounded for other integers, both
+clipped to the dtype's range. docs/steps.md lists the steps.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import BundleError, ModelError
+from edge_agent.pipeline import steps_image, steps_shape, steps_signal, steps_values
 from edge_agent.pipeline.arguments import Arguments
+from edge_agent.pipeline.finish import placer, settler
+from edge_agent.pipeline.stage import ALIKE, MOVES, PICTURE, PlacedStage, Stage
 from edge_agent.values import TensorSpec
 
-Transform = Callable[[Any], Any]
-Preprocess = Callable[[Any], dict[str, Any]]
+_NARROW = "fbBhH"
+"""Element types (numpy's letters) whose every value float32 holds, float32 first: they may go on as they are."""
 
-MAX_VALUES = 1 << 24
-"""Values in any array between two steps."""
+
+class Preprocess(Protocol):
+    """Takes window values (length, channels), or a frame (height, width, colours), and gives the model's input arrays by name."""
+
+    def __call__(self, values: Any, out: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """With ``out``, arrays by name in declared dtype and shape, the values are written there and these very arrays returned."""
 
 
 def compile_preprocess(steps: tuple[Step, ...], inputs: tuple[TensorSpec, ...]) -> Preprocess:
-    """A function from window values (length, channels) to the model's input arrays by name, C-contiguous, in declared dtype and shape.
+    """A function from window values to the model's input arrays by name, C-contiguous, in declared dtype and shape.
 
-    The free dimension of an input becomes 1. Every step applies to every input unless its ``input`` argument names one. The result may
-    share memory with the window. Raises :class:`BundleError` now for a wrong step, naming index and key; the function raises
-    :class:`ModelError` when a window does not have the shape the steps and the model need.
+    The free dimension of an input becomes 1. Every step applies to every input unless its ``input`` argument names one. Without ``out``
+    the result may share memory with the window. Raises :class:`BundleError` now for a wrong step, naming index and key; the
+    function raises :class:`ModelError` when a window does not have the shape the steps and the model need.
     """
-    chains: dict[str, list[tuple[str, Transform]]] = {spec.name: [] for spec in inputs}
+    chains: dict[str, list[PlacedStage]] = {spec.name: [] for spec in inputs}
+    raw: set[str] = set()
     for index, step in enumerate(steps):
-        _add(chains, step, f"preprocess[{index}]")
-    plans = [(spec.name, chains[spec.name], _finisher(spec)) for spec in inputs]
+        _add(chains, raw, step, f"preprocess[{index}]")
+    plans = [(spec.name, _compiled(spec, chains[spec.name], raw=spec.name in raw)) for spec in inputs]
 
-    def preprocess(values: Any) -> dict[str, Any]:
-        with np.errstate(all="ignore"):  # infinities and NaN are the sensor's business, not worth a warning a window
-            return {name: finish(_through(chain, values)) for name, chain, finish in plans}
+    def preprocess(values: Any, out: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        array = np.asarray(values)
+        if array.dtype.char not in _NARROW:
+            array = _real(array)
+        return {name: run(array, None if out is None else _target(out, name)) for name, run in plans}
 
     return preprocess
 
 
-def _add(chains: dict[str, list[tuple[str, Transform]]], step: Step, where: str) -> None:
+def _target(out: Mapping[str, Any], name: str) -> Any:
+    if name not in out:
+        raise ModelError(f"input {name}: there is no array to write it into")
+    return out[name]
+
+
+def _add(chains: dict[str, list[PlacedStage]], raw: set[str], step: Step, where: str) -> None:
     make = _OPS.get(step.op)
     if make is None:
         raise BundleError(f"{where}.op: {step.op!r} is not one of {', '.join(sorted(_OPS))}")
@@ -51,160 +67,94 @@ def _add(chains: dict[str, list[tuple[str, Transform]]], step: Step, where: str)
     targets = [args.text("input")] if args.has("input") else list(chains)
     if targets[0] not in chains:
         raise args.bad("input", f"{targets[0]!r} is not an input of the model; it has {', '.join(chains)}")
-    transform = make(args)
+    stage = make(args)
     args.done()
     for target in targets:
-        chains[target].append((f"{where} ({step.op})", transform))
+        chains[target].append(PlacedStage(f"{where} ({step.op})", stage))
+    if step.op == "raw":
+        raw.update(targets)
 
 
-def _through(chain: list[tuple[str, Transform]], values: Any) -> Any:
-    array = np.asarray(values, np.float32)
-    for where, transform in chain:
-        try:
-            array = transform(array)
-        except (ValueError, IndexError) as error:
-            raise ModelError(f"{where}: does not fit an array of shape {array.shape} ({error})") from None
-    return array
+def _compiled(spec: TensorSpec, chain: list[PlacedStage], *, raw: bool) -> Callable[[Any, Any], Any]:
+    """Everything that happens for one input: (window values, where it belongs or ``None``) to its array."""
+    place, settle, through = placer(spec), settler(spec, raw=raw), _chained(chain)
+    look_up = _look_up(spec, chain, raw=raw)
+    calculates = any(placed.stage.kind not in (MOVES, PICTURE) for placed in chain) or spec.dtype not in ("float32", "float64")
+
+    def run(array: Any, out: Any) -> Any:
+        if look_up is not None and array.dtype == np.uint8:
+            codes = look_up(array)
+            if codes is not None:
+                return place(codes, out)
+        if not calculates:
+            return place(settle(through(array)), out)
+        with np.errstate(all="ignore"):  # infinities and NaN are the sensor's business, not worth a warning a window
+            return place(settle(through(array)), out)
+
+    return run
 
 
-def _scale(args: Arguments) -> Transform:
-    factor, offset, axis = args.numbers("factor", 1.0), args.numbers("offset", 0.0), _axis(args)
-    return lambda x: x * _along(factor, x, axis) + _along(offset, x, axis)
+def _chained(chain: list[PlacedStage]) -> Callable[[Any], Any]:
+    def through(array: Any) -> Any:
+        for placed in chain:
+            try:
+                array = placed.stage.run(array)
+            except (ValueError, IndexError) as error:
+                raise ModelError(f"{placed.where}: does not fit an array of shape {array.shape} ({error})") from None
+        return array
+
+    return through
 
 
-def _normalize(args: Arguments) -> Transform:
-    mean, std, axis = args.numbers("mean", 0.0), args.numbers("std", 1.0), _axis(args)
-    if not np.all(std != 0):
-        raise args.bad("std", "must not be 0")
-    return lambda x: (x - _along(mean, x, axis)) / _along(std, x, axis)
+def _look_up(spec: TensorSpec, chain: list[PlacedStage], *, raw: bool) -> Callable[[Any], Any] | None:
+    """For frames of bytes into an input of one byte an element, when every calculating step does the same to every value: then there
+    are but 256 answers, made once by those very steps, and a window costs one look-up a value. ``None`` where that cannot be; the
+    function gives ``None`` where a step before had to leave bytes."""
+    first = next((at for at, placed in enumerate(chain) if placed.stage.kind not in (MOVES, PICTURE)), len(chain))
+    dtype = np.dtype(spec.dtype)
+    if dtype.itemsize != 1 or any(placed.stage.kind not in (ALIKE, MOVES) for placed in chain[first:]):
+        return None
+    with np.errstate(all="ignore"):
+        every = _chained([placed for placed in chain if placed.stage.kind == ALIKE])(np.arange(256, dtype=np.uint8))
+        table = settler(spec, raw=raw)(every).astype(dtype).tobytes()
+    move = _chained([placed for placed in chain if placed.stage.kind != ALIKE])
+    same = table == bytes(range(256))
+
+    def look_up(array: Any) -> Any:
+        moved = move(array)
+        if moved.dtype != np.uint8:
+            return None
+        codes = moved if same else np.frombuffer(moved.tobytes().translate(table), np.uint8).reshape(moved.shape)
+        return codes.view(dtype)
+
+    return look_up
 
 
-def _clip(args: Arguments) -> Transform:
-    low = np.float32(args.number("min")) if args.has("min") else np.float32(-np.inf)
-    high = np.float32(args.number("max")) if args.has("max") else np.float32(np.inf)
-    if low > high:
-        raise args.bad("min", "must not be greater than max")
-    return lambda x: np.clip(x, low, high)
-
-
-def _reshape(args: Arguments) -> Transform:
-    shape = args.wholes("shape", low=-1)
-    if 0 in shape or shape.count(-1) > 1:
-        raise args.bad("shape", "must have sizes of 1 or more and at most one -1")
-    return lambda x: x.reshape(shape)
-
-
-def _transpose(args: Arguments) -> Transform:
-    axes = args.wholes("axes", low=0)
-    if sorted(axes) != list(range(len(axes))):
-        raise args.bad("axes", f"must name each of 0 to {len(axes) - 1} once")
-    return lambda x: x.transpose(axes)
-
-
-def _pad(args: Arguments) -> Transform:
-    before, after, value = args.wholes("before", low=0), args.wholes("after", low=0), args.number("value", 0.0)
-    if len(before) != len(after):
-        raise args.bad("before", "and after must have one size for each axis")
-    widths = tuple(zip(before, after, strict=True))
-
-    def pad(x: Any) -> Any:
-        if len(widths) != x.ndim:
-            raise ValueError(f"padding for {len(widths)} axes")
-        _check_growth(math.prod(size + low + high for size, (low, high) in zip(x.shape, widths, strict=True)))
-        return np.pad(x, widths, constant_values=np.float32(value))
-
-    return pad
-
-
-def _select(args: Arguments) -> Transform:
-    channels, axis = args.wholes("channels", low=0), _axis(args)
-
-    def select(x: Any) -> Any:
-        _check_growth(x.size * len(channels))
-        return np.take(x, channels, axis=axis)
-
-    return select
-
-
-def _check_growth(count: int) -> None:
-    """Before a step that can make an array larger: a manifest must not be able to exhaust the memory of the device."""
-    if count > MAX_VALUES:
-        raise ValueError(f"would give {count} values, at most {MAX_VALUES} are allowed")
-
-
-def _none(args: Arguments) -> Transform:
-    return lambda x: x
-
-
-_OPS: Mapping[str, Callable[[Arguments], Transform]] = {
-    "scale": _scale,
-    "normalize": _normalize,
-    "clip": _clip,
-    "reshape": _reshape,
-    "transpose": _transpose,
-    "pad": _pad,
-    "select": _select,
-    "none": _none,
+_OPS: Mapping[str, Callable[[Arguments], Stage]] = {
+    "scale": steps_values.scale,
+    "normalize": steps_values.normalize,
+    "clip": steps_values.clip,
+    "standardise": steps_values.standardise,
+    "standardize": steps_values.standardise,
+    "one_hot": steps_values.one_hot,
+    "reshape": steps_shape.reshape,
+    "transpose": steps_shape.transpose,
+    "pad": steps_shape.pad,
+    "select": steps_shape.select,
+    "resize": steps_image.resize,
+    "crop": steps_image.crop,
+    "colour": steps_image.colour,
+    "fft": steps_signal.fft,
+    "log_mel": steps_signal.log_mel,
+    "mfcc": steps_signal.mfcc,
+    "raw": steps_shape.none,
+    "none": steps_shape.none,
 }
 
 PREPROCESS_OPS = tuple(_OPS)
 """The words a manifest may use."""
 
 
-def _axis(args: Arguments) -> int:
-    return args.whole("axis", -1, low=-8)
-
-
-def _along(numbers: Any, x: Any, axis: int) -> Any:
-    """``numbers`` so shaped that a list of them runs along ``axis`` of ``x``."""
-    if numbers.ndim == 0:
-        return numbers
-    if numbers.size != x.shape[axis]:
-        raise ValueError(f"a list of {numbers.size} numbers for an axis of {x.shape[axis]}")
-    shape = [1] * x.ndim
-    shape[axis] = numbers.size
-    return numbers.reshape(shape)
-
-
-def _finisher(spec: TensorSpec) -> Transform:
-    """Gives an array the shape and dtype of ``spec``."""
-    if sum(size is None for size in spec.shape) > 1:
-        raise BundleError(f"input {spec.name}: has more than one free dimension; fix its shape at conversion")
-    shape = tuple(1 if size is None else size for size in spec.shape)
-    count = int(np.prod(shape, dtype=np.int64))
-    cast = _cast(spec)
-
-    def finish(x: Any) -> Any:
-        if x.size != count:
-            raise ModelError(f"input {spec.name}: the window gives {x.size} values in shape {x.shape}, the model needs {count} in {shape}")
-        return np.asarray(cast(x.reshape(shape)), order="C")  # ascontiguousarray would make a single value a list of one
-
-    return finish
-
-
-def _cast(spec: TensorSpec) -> Transform:
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "b":
-        return lambda x: x != 0
-    if dtype.kind == "f":
-        return lambda x: x.astype(dtype, copy=False)
-    scale = np.float64(1.0 if spec.scale is None else spec.scale)
-    zero = np.float64(spec.zero_point or 0)
-    limits = np.iinfo(dtype)
-
-    def quantize(x: Any) -> Any:
-        whole = np.rint(x / scale) + zero
-        # A missing reading (NaN) becomes real 0, as numbers outside the range become its ends: integers have no NaN.
-        whole = np.where(np.isnan(whole), zero, whole)
-        return _to_integer(whole, dtype, limits)
-
-    return quantize
-
-
-def _to_integer(whole: Any, dtype: Any, limits: Any) -> Any:
-    # float64 cannot hold the ends of 64-bit ranges; saturate by comparison before the cast would wrap around.
-    low, high = float(limits.min), float(limits.max)
-    inside = np.clip(whole, low, high)
-    over = inside >= high
-    result = np.where(over, 0.0, inside).astype(dtype)
-    return np.where(over, np.array(limits.max, dtype), result)
+def _real(array: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.asarray(array, np.float32)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import BundleError, ModelError
-from edge_agent.pipeline.preprocess import MAX_VALUES, PREPROCESS_OPS, compile_preprocess
+from edge_agent.pipeline.preprocess import PREPROCESS_OPS, compile_preprocess
+from edge_agent.pipeline.stage import MAX_VALUES
 from edge_agent.values import DTYPES, TensorSpec
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -45,6 +46,11 @@ def test_no_steps_only_give_shape_and_dtype() -> None:
         ("select", {"channels": [2, 0]}, (2, 2), [[2, 0], [5, 3]]),
         ("select", {"channels": [1], "axis": 0}, (1, 3), [[3, 4, 5]]),
         ("none", {}, (2, 3), WINDOW.tolist()),
+        ("raw", {}, (2, 3), WINDOW.tolist()),
+        ("standardise", {}, (6,), ((np.arange(6) - 2.5) / np.sqrt(35 / 12)).astype(np.float32).tolist()),
+        ("standardize", {"axis": 0}, (2, 3), [[-1, -1, -1], [1, 1, 1]]),
+        ("standardise", {"axis": 0, "epsilon": 3}, (2, 3), [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]]),
+        ("one_hot", {"classes": 2}, (12,), [1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
     ],
 )
 def test_every_word_does_what_the_document_says(op: str, args: dict[str, Any], shape: tuple[int, ...], expected: Any) -> None:
@@ -52,8 +58,9 @@ def test_every_word_does_what_the_document_says(op: str, args: dict[str, Any], s
     assert result.tolist() == expected and result.flags.c_contiguous
 
 
-def test_every_word_is_tested_above() -> None:
-    assert set(PREPROCESS_OPS) == {"scale", "normalize", "clip", "reshape", "transpose", "pad", "select", "none"}
+def test_every_word_is_tested_above_or_in_a_file_of_its_own() -> None:
+    above = {"scale", "normalize", "clip", "reshape", "transpose", "pad", "select", "none", "raw", "standardise", "standardize", "one_hot"}
+    assert set(PREPROCESS_OPS) == above | {"resize", "crop", "colour"} | {"fft", "log_mel", "mfcc"}
 
 
 def test_steps_run_in_order() -> None:
@@ -76,7 +83,7 @@ def test_images_become_channels_first() -> None:
 @pytest.mark.parametrize(
     ("op", "args", "words"),
     [
-        ("fft", {}, "preprocess[1].op: 'fft' is not one of"),
+        ("blur", {}, "preprocess[1].op: 'blur' is not one of"),
         ("scale", {"faktor": 2}, "preprocess[1].args.faktor: is not known"),
         ("scale", {"factor": "2"}, "preprocess[1].args.factor"),
         ("scale", {"factor": True}, "preprocess[1].args.factor"),
@@ -96,6 +103,9 @@ def test_images_become_channels_first() -> None:
         ("pad", {"before": [1], "after": [1, 2]}, "preprocess[1].args.before"),
         ("pad", {"before": [-1], "after": [1]}, "preprocess[1].args.before"),
         ("select", {"channels": [-1]}, "preprocess[1].args.channels"),
+        ("standardise", {"epsilon": 0}, "preprocess[1].args.epsilon: must be greater than 0"),
+        ("one_hot", {}, "preprocess[1].args.classes: is missing"),
+        ("one_hot", {"classes": 1 << 20}, "preprocess[1].args.classes: must be a whole number, 1 or more, at most 65536"),
         ("scale", {"input": "z"}, "preprocess[1].args.input: 'z' is not an input of the model; it has x"),
         ("scale", {"input": 1}, "preprocess[1].args.input"),
     ],
