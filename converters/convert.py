@@ -24,6 +24,7 @@ from converters.report.page import render
 from converters.report.written import reports, write_reports
 from converters.samples import Samples
 from converters.search import Found, explore
+from converters.state import fed
 from converters.translate import Asked, Tell
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import GoldenCase
@@ -120,10 +121,12 @@ def _golden(findings: Findings, chosen: Tried, original: Original) -> tuple[tupl
     variant = next((v for v in findings.found.variants if v.name == chosen.candidate.variant), None)
     steps = _output_steps(variant.calibration if variant else None, proof)
     allowed = tolerance(proof, chosen.candidate.precision, steps, chosen.evaluation.max_abs_error)
-    positions = choose_cases(classes, bytes_each)
+    samples = Samples(original.samples.path, fed(proof.inputs, processing.state), processing.preprocess)
+    # What a graph keeps cannot be given to it: only where a recording begins is its answer known to come again.
+    kept = processing.state is not None and processing.state.in_graph == "keep"
+    positions = choose_cases(classes, bytes_each, samples.starts(rows) if kept else None)
     others = [other.proof for other in chosen.elsewhere if other.proof is not None and not other.reason]
-    samples = Samples(original.samples.path, proof.inputs, processing.preprocess)
-    return make_cases(proof, samples, rows, positions, widened(allowed, proof, others, positions))
+    return make_cases(proof, samples, rows, positions, widened(allowed, proof, others, positions), processing.state)
 
 
 def _output_steps(calibration: Calibration | None, proof: Proof) -> dict[str, float]:

@@ -10,6 +10,7 @@ from converters.errors import InputError
 from converters.model import Graph
 from converters.processing import Processing
 from converters.samples import Samples
+from converters.state import read
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import Step
 from edge_agent.pipeline.postprocess import Verdict, compile_postprocess
@@ -35,7 +36,7 @@ def choose_metric(processing: Processing, samples: Samples, graph: Graph | None)
 def measured_output(metric: str, proof: Proof, processing: Processing) -> str | None:
     """The output that ``metric`` judges a model by; ``None`` where that is all of them, or where the device was told to read no other."""
     if metric == "top1":
-        return None if _named(processing) else _scores_of(proof).name
+        return None if _named(processing) else _scores_of(proof, processing).name
     return proof.outputs[0].name if metric in ("regressor", "autoencoder") else None
 
 
@@ -49,11 +50,11 @@ def verdicts(proof: Proof, processing: Processing) -> list[Verdict]:
     steps = processing.postprocess
     if not processing.decides:
         chosen = _named(processing)
-        spec = next((s for s in proof.outputs if s.name == chosen), _scores_of(proof))
+        spec = next((s for s in proof.outputs if s.name == chosen), _scores_of(proof, processing))
         single = math.prod(size or 1 for size in spec.shape) == 1
         first = () if chosen else (Step("output", {"name": spec.name}),)
         steps = (*first, *steps, Step("threshold", {"at": 0.5}) if single else Step("argmax"))
-    decide = compile_postprocess(steps, proof.outputs, processing.labels)
+    decide = compile_postprocess(steps, read(proof.outputs, processing.state), processing.labels)
     count = len(next(iter(proof.values.values())))
     return [decide({name: array[i] for name, array in proof.values.items()}) for i in range(count)]
 
@@ -63,10 +64,11 @@ def _named(processing: Processing) -> Any:
     return next((step.args.get("name") for step in processing.postprocess if step.op == "output"), None)
 
 
-def _scores_of(proof: Proof) -> TensorSpec:
+def _scores_of(proof: Proof, processing: Processing) -> TensorSpec:
     """The output that holds scores when none is named: the first of several real numbers (a classifier's label may come before them)."""
-    several = (s for s in proof.outputs if s.dtype.startswith("float") and math.prod(size or 1 for size in s.shape) > 1)
-    return next(several, proof.outputs[0])
+    outputs = read(proof.outputs, processing.state)
+    several = (s for s in outputs if s.dtype.startswith("float") and math.prod(size or 1 for size in s.shape) > 1)
+    return next(several, outputs[0])
 
 
 def expected(labels: Any, processing: Processing, given: list[str]) -> list[str]:

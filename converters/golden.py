@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from converters.samples import Samples
 from converters.workshop import Proof
 from edge_agent.bundle.golden import tensor_bytes
-from edge_agent.bundle.manifest import GoldenCase, GoldenTensor
+from edge_agent.bundle.manifest import GoldenCase, GoldenTensor, StateSpec
+from edge_agent.pipeline.state import initial_array
 
 CASES = 10
 MAX_BYTES = 8 << 20
@@ -22,11 +23,13 @@ STEPS = 2.0
 _SHARE_OF_STEP: Mapping[str, float] = MappingProxyType({"int8": 1.0, "int8-io": 1.0, "int16x8": 1 / 16})
 
 
-def choose_cases(classes: Sequence[str], bytes_each: int) -> list[int]:
-    """Positions of samples: the classes in turn, first come first, at most ``CASES`` and ``MAX_BYTES`` together, at least one."""
+def choose_cases(classes: Sequence[str], bytes_each: int, among: Collection[int] | None = None) -> list[int]:
+    """Positions of samples (those in ``among``, where given): the classes in turn, first come first, at most ``CASES`` and ``MAX_BYTES``
+    together, at least one."""
     by_class: dict[str, list[int]] = {}
     for position, name in enumerate(classes):
-        by_class.setdefault(name, []).append(position)
+        if among is None or position in among:
+            by_class.setdefault(name, []).append(position)
     wanted = max(1, min(CASES, len(classes), MAX_BYTES // max(bytes_each, 1)))
     queues = list(by_class.values())
     turns = [queue[turn] for turn in range(wanted) for queue in queues if turn < len(queue)]
@@ -59,12 +62,20 @@ def widened(allowed: tuple[float, float], proof: Proof, others: Sequence[Proof],
 
 
 def make_cases(
-    proof: Proof, samples: Samples, rows: Sequence[int], positions: Sequence[int], allowed: tuple[float, float]
+    proof: Proof,
+    samples: Samples,
+    rows: Sequence[int],
+    positions: Sequence[int],
+    allowed: tuple[float, float],
+    state: StateSpec | None = None,
 ) -> tuple[tuple[GoldenCase, ...], dict[str, bytes]]:
-    """The manifest's cases and their files. ``rows`` are the evaluated rows, ``positions`` the chosen ones among them."""
+    """The manifest's cases and their files. ``rows`` are the evaluated rows, ``positions`` the chosen ones among them; state inputs are as
+    the row before left them."""
     cases, files = [], {}
+    starts = frozenset(samples.starts(rows))
     feeds = samples.feeds([rows[position] for position in positions])
     for number, (position, feed) in enumerate(zip(positions, feeds, strict=True)):
+        feed = {**feed, **_state_before(proof, state, position, starts)}
         answers = {spec.name: proof.values[spec.name][position] for spec in proof.outputs}
         tensors = []
         for kind, arrays in (("in", feed), ("out", answers)):
@@ -73,6 +84,14 @@ def make_cases(
             tensors.append(made)
         cases.append(GoldenCase(tensors[0], tensors[1], *allowed))
     return tuple(cases), files
+
+
+def _state_before(proof: Proof, state: StateSpec | None, position: int, starts: Collection[int]) -> dict[str, Any]:
+    """The state inputs at ``position``."""
+    specs = {spec.name: spec for spec in proof.inputs}
+    pairs = state.pairs if state else ()
+    fresh = position in starts
+    return {p.input: initial_array(specs[p.input], p) if fresh else proof.values[p.output][position - 1] for p in pairs}
 
 
 def _tensor(path: str, name: str, array: Any) -> GoldenTensor:

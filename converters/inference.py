@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,12 @@ import numpy as np
 
 from converters.errors import InputError
 from converters.isolate import KINDS
+from converters.state import Stream, outputs_of, sized
+from edge_agent.bundle.manifest import StateSpec
 from edge_agent.errors import EdgeError, ModelError
 from edge_agent.ports import Runtime
+from edge_agent.runtimes.choose import load_model_file
+from edge_agent.runtimes.tflite import TfliteRuntime
 from edge_agent.values import TensorSpec
 
 Answer = dict[str, Any]
@@ -23,17 +27,30 @@ MAX_OUTPUT_BYTES = 1 << 30
 """Of one model on all evaluation samples; original and candidate are held side by side for the comparison."""
 
 
-def infer_all(runtime: Runtime, feeds: Iterable[Mapping[str, Any]], count: int, folder: Path) -> Answer:
-    """Every one of ``count`` feeds through ``runtime``; outputs are left in ``outputs.npz``, one array a tensor, samples along the first
-    axis. Raises :class:`ModelError` for a model that does not answer the same twice, :class:`InputError` for outputs without end."""
+def infer_all(
+    runtime: Runtime,
+    feeds: Iterable[Mapping[str, Any]],
+    count: int,
+    folder: Path,
+    state: StateSpec | None = None,
+    starts: Collection[int] = (0,),
+) -> Answer:
+    """Every one of ``count`` feeds through ``runtime``, with ``state`` kept between them and fresh at ``starts``; outputs are left in
+    ``outputs.npz``, one array a tensor, samples along the first axis. Raises :class:`ModelError` for a model that does not answer the same
+    twice, :class:`InputError` for outputs without end."""
     kept: dict[str, list[Any]] = {spec.name: [] for spec in runtime.outputs}
     first: Mapping[str, Any] = {}
-    for feed in feeds:
-        for name, array in runtime.run(feed).items():
+    stream = Stream(runtime, state, starts)
+    for position, fed in enumerate(feeds):
+        feed = stream.feed(position, fed)
+        answer = runtime.run(feed)
+        for name, array in answer.items():
             kept[name].append(np.array(array))
+        stream.hear(answer)
         if not first:
             first = feed
             check_room(kept, count)
+    stream.begin()
     again = runtime.run(first)
     if not all(_same(arrays[0], again[name]) for name, arrays in kept.items()):
         raise ModelError(
@@ -41,14 +58,23 @@ def infer_all(runtime: Runtime, feeds: Iterable[Mapping[str, Any]], count: int, 
             "export it without, or with the state as inputs and outputs"
         )
     _check_sizes(kept)
-    arrays: dict[str, Any] = {f"output_{i}": np.stack(kept[spec.name]) for i, spec in enumerate(runtime.outputs)}
+    outputs = outputs_of(runtime.outputs, runtime.inputs, state)
+    arrays: dict[str, Any] = {f"output_{i}": np.stack(kept[spec.name]) for i, spec in enumerate(outputs)}
     np.savez(folder / "outputs.npz", **arrays)
     return {
         "runtime": runtime.name,
         "version": runtime.version,
         "inputs": [as_json(spec) for spec in runtime.inputs],
-        "outputs": [as_json(spec) for spec in runtime.outputs],
+        "outputs": [as_json(spec) for spec in outputs],
     }
+
+
+def loaded(path: str, state: StateSpec | None, sizes: Mapping[str, Sequence[int]]) -> Runtime:
+    """The model in ``path``; its inputs with free dimensions as ``sizes`` says. Raises :class:`ModelError`."""
+    keeps = state is not None and state.in_graph == "keep" and path.endswith(".tflite")
+    runtime: Runtime = TfliteRuntime(Path(path), keep_state=True) if keeps else load_model_file(Path(path), threads=1)
+    runtime.inputs = sized(runtime.inputs, sizes)
+    return runtime
 
 
 def answered(folder: Path, work: Callable[[Mapping[str, Any]], Answer]) -> int:

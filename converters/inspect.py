@@ -39,6 +39,7 @@ def describe(manifest: Manifest, tree: dict[str, Any]) -> str:
         f"  budget       {needs.latency_p95_ms:g} ms (95th percentile), {needs.peak_rss_mib:g} MiB",
         *(f"  input        {_tensor(spec)}" for spec in manifest.inputs),
         *(f"  output       {_tensor(spec)}" for spec in manifest.outputs),
+        *(f"  state        {line}" for line in _state(manifest)),
         f"  preprocess   {', '.join(step.op for step in manifest.preprocess) or 'none'}",
         f"  postprocess  {', '.join(step.op for step in manifest.postprocess) or 'none'}",
         f"  labels       {_labels(manifest.labels)}",
@@ -48,6 +49,15 @@ def describe(manifest: Manifest, tree: dict[str, Any]) -> str:
         f"  created      {manifest.created or 'not recorded'}",
     ]
     return "\n".join(lines)
+
+
+def _state(manifest: Manifest) -> list[str]:
+    state = manifest.state
+    if state is None:
+        return []
+    pairs = [f"{pair.output} to {pair.input}, from {pair.initial:g}" for pair in state.pairs]
+    kept = ["kept inside the model"] if state.in_graph == "keep" else []
+    return [*pairs, *kept, f"a new version: {state.on_swap}; missing samples: {state.on_gap}"]
 
 
 def _labels(labels: Sequence[str]) -> str:

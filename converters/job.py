@@ -16,33 +16,37 @@ from converters.calibrate.collect import float_tensors
 from converters.calibrate.observe import Plan, as_tree, observe
 from converters.gather.gather import gather
 from converters.gather.said import from_tree
-from converters.inference import Answer, answered, as_json, infer_all, spec_of
+from converters.inference import Answer, answered, as_json, infer_all, loaded, spec_of
 from converters.load import load_source
 from converters.passes.run import run_passes
 from converters.samples import Samples
+from converters.state import Stream, fed
+from converters.state import from_tree as from_state
 from converters.timing import measure
 from edge_agent.bundle.manifest import Step
 from edge_agent.clock import SystemClock
-from edge_agent.runtimes.choose import load_model_file
 from edge_agent.values import TensorSpec
 
 
 def infer(folder: Path, job: Mapping[str, Any]) -> Answer:
     """Every sample through one model; outputs are left in ``outputs.npz``, one array a tensor, samples along the first axis."""
-    runtime = load_model_file(Path(job["model"]), threads=1)
-    return infer_all(runtime, _samples(job, runtime.inputs).feeds(job["rows"]), len(job["rows"]), folder)
+    state = from_state(job["state"])
+    runtime = loaded(job["model"], state, job["sizes"])
+    samples = _samples(job, fed(runtime.inputs, state))
+    return infer_all(runtime, samples.feeds(job["rows"]), len(job["rows"]), folder, state, samples.starts(job["rows"]))
 
 
 def feeds(folder: Path, job: Mapping[str, Any]) -> Answer:
     """What :func:`infer` would feed to a model with these ``inputs``, left in ``feed_N.npy``, samples along the first axis."""
-    inputs = tuple(spec_of(tree) for tree in job["inputs"])
+    inputs = fed(tuple(spec_of(tree) for tree in job["inputs"]), from_state(job["state"]))
     held: list[Any] = []
-    for row, feed in enumerate(_samples(job, inputs).feeds(job["rows"])):
+    samples = _samples(job, inputs)
+    for row, feed in enumerate(samples.feeds(job["rows"])):
         arrays = [feed[spec.name] for spec in inputs]
         held = held or [_file_for(folder / f"feed_{i}.npy", array, len(job["rows"])) for i, array in enumerate(arrays)]
         for file, array in zip(held, arrays, strict=True):
             file[row] = array
-    return {"feeds": [spec.name for spec in inputs]}
+    return {"feeds": [spec.name for spec in inputs], "starts": samples.starts(job["rows"])}
 
 
 def vet(folder: Path, job: Mapping[str, Any]) -> Answer:
@@ -63,8 +67,9 @@ def check_passes(folder: Path, job: Mapping[str, Any]) -> Answer:
 
 
 def specs(folder: Path, job: Mapping[str, Any]) -> Answer:
-    """The inputs of one model."""
-    return {"inputs": [as_json(spec) for spec in load_model_file(Path(job["model"]), threads=1).inputs]}
+    """The inputs and outputs of one model."""
+    runtime = loaded(job["model"], from_state(job["state"]), job["sizes"])
+    return {"inputs": [as_json(spec) for spec in runtime.inputs], "outputs": [as_json(spec) for spec in runtime.outputs]}
 
 
 def collect(folder: Path, job: Mapping[str, Any]) -> Answer:
@@ -87,10 +92,12 @@ def calibrate(folder: Path, job: Mapping[str, Any]) -> Answer:
 
 def time(folder: Path, job: Mapping[str, Any]) -> Answer:
     """Latencies of several models, measured in turn."""
-    runtimes = [load_model_file(Path(path), threads=1) for path in job["models"]]
+    state = from_state(job["state"])
+    runtimes = [loaded(path, state, job["sizes"]) for path in job["models"]]
     runs = []
     for runtime in runtimes:
-        feeds = list(_samples(job, runtime.inputs).feeds(job["rows"]))
+        stream = Stream(runtime, state)
+        feeds = [stream.feed(0, arrays) for arrays in _samples(job, fed(runtime.inputs, state)).feeds(job["rows"])]
         runs.append((runtime.run, feeds))
     return {"rounds_us": measure(runs, SystemClock(), budget_s=job["budget_s"])}
 

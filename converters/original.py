@@ -15,7 +15,8 @@ from converters.evaluate import Evaluation, evaluate
 from converters.metrics.yardstick import Yardstick, yardstick
 from converters.model import Graph, Source
 from converters.recipe import Recipe
-from converters.samples import Samples, Split
+from converters.samples import Samples, Split, held_arrays
+from converters.state import check_declared, check_undeclared, fed, read, sized
 from converters.workshop import Proof, Workshop
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import BundleError, ModelError
@@ -58,17 +59,19 @@ def run_original(
     or its runtime refuses it."""
     processing = recipe.processing
     with _named(source):
-        inputs = graph.inputs if graph else workshop.specs(source.data, source.format)
-    _check_preprocess(processing.preprocess, inputs)
-    samples = Samples(samples_path, inputs, processing.preprocess)
+        inputs, outputs = (graph.inputs, graph.outputs) if graph else workshop.ends(source.data, source.format)
+    samples = _samples(source, inputs, outputs, samples_path, recipe)
     samples.check()
-    split = samples.split(calibration=recipe.calibration, evaluation=recipe.evaluation, seed=recipe.seed)
+    if processing.state is not None:
+        split = samples.in_order(evaluation=recipe.evaluation)
+    else:
+        split = samples.split(calibration=recipe.calibration, evaluation=recipe.evaluation, seed=recipe.seed)
     meanwhile(split)
     with _named(source):
         proof = workshop.prove("original", source.data, source.format, split.evaluate)
     _check_finite(source, proof, split.evaluate)
     try:
-        compile_postprocess(processing.postprocess, proof.outputs, processing.labels)
+        compile_postprocess(processing.postprocess, read(proof.outputs, processing.state), processing.labels)
     except BundleError as error:
         raise InputError(f"processing file: {error}") from None
     metric = choose_metric(processing, samples, graph)
@@ -78,6 +81,27 @@ def run_original(
     classes = decisions(proof, processing)
     truth = None if samples.labels is None else tuple(expected(samples.labels[list(split.evaluate)], processing, classes))
     return Original(samples, split, proof, metric, tuple(classes), truth)
+
+
+def _samples(source: Source, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], path: Path, recipe: Recipe) -> Samples:
+    """The samples of what a window feeds. Raises :class:`InputError` where declared state or steps do not fit, and where state seems to be
+    meant but is not declared."""
+    processing = recipe.processing
+    state, inputs = processing.state, sized(inputs, dict(recipe.shapes))
+    check_declared(state, inputs, outputs, source.format)
+    if state is None:
+        check_undeclared(source.path, inputs, outputs, held_arrays(path))
+    _check_sizes(source, inputs)
+    _check_preprocess(processing.preprocess, fed(inputs, state))
+    return Samples(path, fed(inputs, state), processing.preprocess)
+
+
+def _check_sizes(source: Source, inputs: tuple[TensorSpec, ...]) -> None:
+    """A device takes one free size as 1; it cannot guess several."""
+    for spec in inputs:
+        if spec.shape.count(None) > 1:
+            example = ",".join(str(size or "N") for size in spec.shape)
+            raise InputError(f"{source.path}: input {spec.name}: several of its sizes are free; give --shape {spec.name}={example}")
 
 
 def _check_finite(source: Source, proof: Proof, rows: Sequence[int]) -> None:

@@ -66,6 +66,7 @@ def manifest_for(
         recipe=facts[1],
         source_sha256=source.sha256,
         created=created(),
+        state=recipe.processing.state,
     )
 
 

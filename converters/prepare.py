@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 
@@ -22,6 +22,7 @@ from converters.passes.for_tflite import with_expansion
 from converters.passes.run import PassResult, run_passes
 from converters.recipe import Recipe
 from converters.samples import Split, array_for_each
+from converters.state import fed
 from converters.targets.flatbuffer import schema
 from converters.translate import Asked, Tell
 from converters.words import needs_ranges
@@ -51,16 +52,19 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
     """Opens model and samples and runs the original, in children of ``server``. Raises :class:`~converters.errors.InputError` for anything
     wrong with them."""
     goal = goal_for(recipe.profiles)
+    if recipe.processing.state is not None:
+        recipe = replace(recipe, scheme="as-is")
     if "tflite" in goal.runtimes and recipe.target != "onnx":
         Thread(target=_import_schema, daemon=True).start()
     held = samples_file(samples, folder)
-    workshop = Workshop(folder, held, recipe.processing.preprocess, server=server)
+    processing = recipe.processing
+    workshop = Workshop(folder, held, processing.preprocess, state=processing.state, sizes=dict(recipe.shapes), server=server)
     source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
     schemes = schemes_to_try(source, goal, recipe)
     if held != samples:
         tell(f"gathering the samples in {samples}")
         inputs = source.graph.inputs if source.graph else workshop.specs(source.data, source.format)
-        workshop.collect(samples, recipe.processing.samples, recipe.processing.labels, inputs)
+        workshop.collect(samples, processing.samples, processing.labels, fed(inputs, processing.state))
     graph = source.graph
     passes: tuple[PassResult, ...] = ()
     if graph is not None and not schemes[0].endswith("as-is"):

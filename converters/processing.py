@@ -13,7 +13,8 @@ from converters.errors import InputError
 from converters.gather.said import SamplesSaid, samples_said
 from converters.given import read_given
 from converters.metrics.said import MetricSaid, metric_said
-from edge_agent.bundle.manifest import Step
+from converters.state import state_said
+from edge_agent.bundle.manifest import StateSpec, Step
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,14 +30,15 @@ DECIDING = ("argmax", "topk", "threshold")
 
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """Steps before and after the model, the names of its classes, and how samples that are no arrays are read and models that
-    do not classify are measured; all may be empty."""
+    """Steps before and after the model, the names of its classes, how samples that are no arrays are read and models that do not classify
+    are measured, and what goes from one window to the next; all may be empty."""
 
     preprocess: tuple[Step, ...] = ()
     postprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
     samples: SamplesSaid = field(default_factory=SamplesSaid)
     metric: MetricSaid = field(default_factory=MetricSaid)
+    state: StateSpec | None = None
 
     @property
     def decides(self) -> bool:
@@ -45,8 +47,8 @@ class Processing:
 
 
 def read_processing(path: Path) -> Processing:
-    """The TOML file ``path``: ``labels``, tables ``samples`` and ``metric``, and lists of tables ``preprocess`` and ``postprocess``, each
-    an ``op`` and its arguments.
+    """The TOML file ``path``: ``labels``, tables ``samples``, ``metric`` and ``state``, and lists of tables ``preprocess`` and
+    ``postprocess``, each an ``op`` and its arguments.
 
     Raises :class:`InputError` naming file and key. Whether the words fit the model is checked once the model is known.
     """
@@ -57,15 +59,16 @@ def read_processing(path: Path) -> Processing:
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not TOML ({error})") from None
-    unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess", "samples", "metric"})
+    unknown = sorted(set(tree) - {"labels", "preprocess", "postprocess", "samples", "metric", "state"})
     if unknown:
-        raise InputError(f"{path}: {unknown[0]}: is not known here; there are labels, preprocess, postprocess, samples and metric")
+        raise InputError(f"{path}: {unknown[0]}: is not known here; there are labels, preprocess, postprocess, samples, metric and state")
     said = samples_said(path, tree.get("samples", {}))
     metric = metric_said(path, tree.get("metric", {}))
     labels = tree.get("labels", [])
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"{path}: labels: must be a list of strings")
-    return Processing(_steps(path, tree, "preprocess"), _steps(path, tree, "postprocess"), tuple(labels), said, metric)
+    steps = _steps(path, tree, "preprocess"), _steps(path, tree, "postprocess")
+    return Processing(*steps, tuple(labels), said, metric, state_said(path, tree))
 
 
 def _steps(path: Path, tree: Mapping[str, Any], key: str) -> tuple[Step, ...]:

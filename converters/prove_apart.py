@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.inference import Answer, answered, infer_all
-from edge_agent.runtimes.choose import load_model_file
+from converters.inference import Answer, answered, infer_all, loaded
+from converters.state import from_tree
 
 
 def feeds(folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -29,8 +29,9 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
 
     def work(job: Mapping[str, Any]) -> Answer:
-        runtime = load_model_file(Path(job["model"]), threads=1)
-        return infer_all(runtime, feeds(folder, job["feeds"]), len(job["rows"]), folder)
+        state = from_tree(job["state"])
+        runtime = loaded(job["model"], state, job["sizes"])
+        return infer_all(runtime, feeds(folder, job["feeds"]), len(job["rows"]), folder, state, job["starts"])
 
     return answered(folder, work)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from converters import state
 from converters.errors import InputError
 from converters.gather.said import as_tree, from_tree
 from converters.metrics.said import MetricSaid
@@ -66,6 +67,11 @@ class Recipe:
             raise InputError("temperature must be 0.1 to 100, label-weight 0 to 1")
         if self.distil and not self.prune:
             raise InputError("distil: teaches pruned networks; give --prune too")
+        if self.processing.state is not None and (self.scheme not in ("auto", "as-is") or self.prune):
+            raise InputError(
+                f"{'prune' if self.prune else f'scheme: {self.scheme}'}: is not made of models with state: an error would come back in "
+                "with every window, and ranges found on single windows say nothing of it; --scheme as-is packs the file unchanged"
+            )
         if self.seed < 0:
             raise InputError(f"seed: {self.seed} is not 0 or more")
         if not self.profiles:
@@ -97,6 +103,7 @@ def encode(recipe: Recipe, *, tools: Mapping[str, str], samples_sha256: str) -> 
         "labels": list(recipe.processing.labels),
         "samples": as_tree(recipe.processing.samples),
         "metric": asdict(recipe.processing.metric),
+        **({} if recipe.processing.state is None else {"state": state.as_tree(recipe.processing.state)}),
     }
     return {"format": RECIPE_FORMAT, "options": tree, "tools": dict(sorted(tools.items())), "samples_sha256": samples_sha256}
 
@@ -114,6 +121,7 @@ def decode(tree: Mapping[str, Any]) -> Recipe:
             tuple(declared["labels"]),
             from_tree(declared.get("samples", {})),
             MetricSaid(**declared.get("metric", {})),
+            state.from_tree(declared.get("state")),
         )
         shapes = tuple((name, tuple(sizes)) for name, sizes in options.get("shapes", ()))
         return Recipe(**{**options, "profiles": tuple(options["profiles"]), "processing": processing, "shapes": shapes})

@@ -1,8 +1,9 @@
 """Real samples, as the sensor gives them, for calibration, evaluation and the golden cases.
 
 A samples file is an .npz with one array named as each model input, one row a sample (of any name, or ``window``, for one input);
-optionally ``labels`` (whole numbers, one a row), ``targets`` (what a regressor should give, a row each) and ``calibrate`` (numbers of the
-rows meant for calibration; all others are for evaluation). Rows are what a window of the device's pipeline holds and go through the same
+optionally ``labels`` (whole numbers, one a row), ``targets`` (what a regressor should give, a row each), ``calibrate`` (numbers of the
+rows meant for calibration; all others are for evaluation) and, for models with state, ``recordings`` (the number of the recording each row
+comes from; its rows follow each other). Rows are what a window of the device's pipeline holds and go through the same
 preprocessing.
 """
 
@@ -24,7 +25,7 @@ from edge_agent.pipeline.preprocess import compile_preprocess
 from edge_agent.values import TensorSpec
 
 WINDOW = "window"
-RESERVED = ("labels", "targets", "calibrate")
+RESERVED = ("labels", "targets", "calibrate", "recordings")
 _LARGEST = 1 << 53  # beyond it float64 has no whole numbers of its own
 MIN_SPLIT = 16
 """With fewer samples than this, calibration and evaluation share them all."""
@@ -52,6 +53,7 @@ class Samples:
         self.labels = self._whole_numbers("labels") if "labels" in self._npz.heads else None
         self.targets = self._npz.whole("targets") if "targets" in self._npz.heads else None
         self._calibrate = self._declared_rows() if "calibrate" in self._npz.heads else None
+        self._recordings = self._whole_numbers("recordings") if "recordings" in self._npz.heads else None
 
     def split(self, *, calibration: int, evaluation: int, seed: int) -> Split:
         """At most ``calibration`` and ``evaluation`` rows, as the file says or else drawn by ``seed``, never one in both."""
@@ -68,6 +70,16 @@ class Samples:
         shared = not len(second) or (self._calibrate is None and self.count < MIN_SPLIT)
         second = second if len(second) else first
         return Split(_ascending(first[:calibration]), _ascending(second[:evaluation]), shared)
+
+    def in_order(self, *, evaluation: int) -> Split:
+        """The first rows, for a model whose answers depend on those before: at most ``evaluation`` of them, which serve for both."""
+        rows = tuple(range(min(evaluation, self.count)))
+        return Split(rows, rows, shared=True)
+
+    def starts(self, rows: Sequence[int]) -> tuple[int, ...]:
+        """Positions among ``rows`` where a recording begins, the first always."""
+        held = self._recordings
+        return tuple(i for i, row in enumerate(rows) if not i or (held is not None and held[row] != held[rows[i - 1]]))
 
     def feeds(self, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The model's input arrays by name for each of ``rows`` (ascending). Raises InputError naming array and row."""
@@ -119,7 +131,7 @@ class Samples:
 
     def _count(self) -> int:
         counts = {array: self._npz.heads[array].shape[:1] for array, _ in self._feeders}
-        for name in ("labels", "targets"):
+        for name in ("labels", "targets", "recordings"):
             if name in self._npz.heads:
                 counts[name] = self._npz.heads[name].shape[:1]
         if any(not count for count in counts.values()) or len(set(counts.values())) != 1:
@@ -141,6 +153,11 @@ class Samples:
         if array.ndim != 1 or not np.array_equal(array, np.rint(array)) or (array.size and np.abs(array).max() > _LARGEST):
             raise InputError(f"{self.path}: array {name}: must be a list of whole numbers")
         return array.astype(np.int64)
+
+
+def held_arrays(path: Path) -> frozenset[str]:
+    """Names of the arrays in the samples file ``path``. Raises :class:`InputError`."""
+    return frozenset(NpzFile(path).heads)
 
 
 def array_for_each(held: tuple[str, ...], inputs: tuple[str, ...]) -> dict[str, str]:

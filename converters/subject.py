@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.decide import choose_metric, decisions, expected
@@ -15,6 +15,7 @@ from converters.load import load_source
 from converters.model import Graph
 from converters.processing import Processing
 from converters.samples import Samples, Split
+from converters.state import check_declared, fed
 from converters.workshop import Proof, Workshop
 from edge_agent.bundle.archive import read_bundle
 from edge_agent.errors import BundleError, ModelError
@@ -25,7 +26,8 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """``data`` in ``format`` (onnx, tflite) is the model; ``title`` what people call it; ``graph`` its network where it was read."""
+    """``data`` in ``format`` (onnx, tflite) is the model; ``title`` what people call it; ``graph`` its network where it was read;
+    ``sizes`` what a bundle says of dimensions that its model leaves free."""
 
     path: Path
     title: str
@@ -33,6 +35,7 @@ class Subject:
     data: bytes
     processing: Processing
     graph: Graph | None = None
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +56,11 @@ def read_subject(path: Path, processing: Processing | None) -> Subject:
     given."""
     if read_head(path, len(_ZIP)) == _ZIP:
         manifest, files = read_bundle(path)
-        own = Processing(manifest.preprocess, manifest.postprocess, manifest.labels)
-        entry = manifest.model_file
-        return Subject(path, f"{manifest.name} {manifest.version}", manifest.runtime.name, files[entry.path], processing or own)
+        own = Processing(manifest.preprocess, manifest.postprocess, manifest.labels, state=manifest.state)
+        sizes = {spec.name: tuple(size or 1 for size in spec.shape) for spec in manifest.inputs}
+        said = own if processing is None else replace(processing, state=processing.state or manifest.state)
+        title, data = f"{manifest.name} {manifest.version}", files[manifest.model_file.path]
+        return Subject(path, title, manifest.runtime.name, data, said, sizes=sizes)
     source = load_source(path)
     return Subject(path, path.name, source.format, source.data, processing or Processing(), source.graph)
 
@@ -66,21 +71,27 @@ def run_subject(
     """Runs it on the samples that a build with the same numbers would judge on. Raises :class:`InputError`."""
     folder.mkdir()
     held = samples_file(samples_path, folder)
-    workshop = Workshop(folder, held, subject.processing.preprocess, server=server)
+    processing, state = subject.processing, subject.processing.state
+    workshop = Workshop(folder, held, processing.preprocess, state=state, sizes=subject.sizes, server=server)
     try:
-        inputs = workshop.specs(subject.data, subject.format)
+        inputs, outputs = workshop.ends(subject.data, subject.format)
+        check_declared(state, inputs, outputs, subject.format)
+        inputs = fed(inputs, state)
         if held != samples_path:
-            workshop.collect(samples_path, subject.processing.samples, subject.processing.labels, inputs)
-        compile_preprocess(subject.processing.preprocess, inputs)
-        samples = Samples(held, inputs, subject.processing.preprocess)
+            workshop.collect(samples_path, processing.samples, processing.labels, inputs)
+        compile_preprocess(processing.preprocess, inputs)
+        samples = Samples(held, inputs, processing.preprocess)
         samples.check()
-        split = samples.split(calibration=calibration, evaluation=evaluation, seed=seed)
+        if state is None:
+            split = samples.split(calibration=calibration, evaluation=evaluation, seed=seed)
+        else:
+            split = samples.in_order(evaluation=evaluation)
         proof = workshop.prove(subject.path.stem, subject.data, subject.format, split.evaluate)
     except (ModelError, BundleError) as error:
         raise InputError(f"{subject.path}: {error}") from None
-    metric = choose_metric(subject.processing, samples, subject.graph)
-    classes = decisions(proof, subject.processing) if metric == "top1" else []
-    return Answers(subject, samples, split, proof, metric, tuple(classes), _truth(samples, split.evaluate, subject.processing, classes))
+    metric = choose_metric(processing, samples, subject.graph)
+    classes = decisions(proof, processing) if metric == "top1" else []
+    return Answers(subject, samples, split, proof, metric, tuple(classes), _truth(samples, split.evaluate, processing, classes))
 
 
 def _truth(samples: Samples, rows: Sequence[int], processing: Processing, classes: list[str]) -> tuple[str, ...] | None:

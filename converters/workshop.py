@@ -22,7 +22,8 @@ from converters.isolate import TIMEOUT_S, JobServer, answer_of, run_job
 from converters.model import Graph, to_bytes
 from converters.prune.pruned import Pruned
 from converters.prune.read import read_pruned
-from edge_agent.bundle.manifest import Step
+from converters.state import as_tree as state_tree
+from edge_agent.bundle.manifest import StateSpec, Step
 from edge_agent.errors import ModelError
 from edge_agent.values import TensorSpec
 
@@ -46,15 +47,26 @@ class Proof:
 
 
 class Workshop:
-    """Works in ``folder`` with the samples in ``samples`` and the declared ``preprocess`` steps. Jobs run on ``server``, or on one of its
-    own."""
+    """Works in ``folder`` with the samples in ``samples``, the declared ``preprocess`` steps and ``state``, and ``sizes`` of inputs that
+    files leave free. Jobs run on ``server``, or on one of its own."""
 
-    def __init__(self, folder: Path, samples: Path, preprocess: tuple[Step, ...], *, server: JobServer | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        samples: Path,
+        preprocess: tuple[Step, ...],
+        *,
+        state: StateSpec | None = None,
+        sizes: Mapping[str, Sequence[int]] | None = None,
+        server: JobServer | None = None,
+    ) -> None:
         self._folder = folder
         self._server = server or JobServer()
         self._common = {
             "samples": str(samples.resolve()),
             "preprocess": [{"op": step.op, "args": dict(step.args)} for step in preprocess],
+            "state": state_tree(state),
+            "sizes": {name: list(shape) for name, shape in (sizes or {}).items()},
         }
 
     def stop(self) -> None:
@@ -80,10 +92,15 @@ class Workshop:
 
     def specs(self, data: bytes, extension: str) -> tuple[TensorSpec, ...]:
         """The inputs of a model file, as its runtime sees them."""
+        return self.ends(data, extension)[0]
+
+    def ends(self, data: bytes, extension: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Its inputs and outputs."""
         room = self.room("specs")
         path = room / f"original.{extension}"
         path.write_bytes(data)
-        return _specs(self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})["inputs"])
+        answer = self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})
+        return _specs(answer["inputs"]), _specs(answer["outputs"])
 
     def collect(self, given: Path, said: SamplesSaid, classes: Sequence[str], inputs: Sequence[TensorSpec]) -> None:
         """Gathers samples that are tables, pictures or sounds into this workshop's samples file. Raises :class:`InputError`."""
@@ -131,7 +148,8 @@ class Workshop:
         path.write_bytes(data)
         tree = self._do(room, {"kind": "specs", "what": what, "model": str(path)})
         named = self._do(room, {"kind": "feeds", "what": what, "rows": list(rows), "inputs": tree["inputs"]})
-        (room / "job.json").write_text(json.dumps({"what": what, "model": str(path), "rows": list(rows), **named}))
+        job = {"what": what, "model": str(path), "rows": list(rows), "state": self._common["state"], "sizes": self._common["sizes"]}
+        (room / "job.json").write_text(json.dumps({**job, **named}))
         (room / "result.json").unlink()
         packages = room / "packages"  # links, since the folder that ours are installed in has a numpy for this interpreter only
         packages.mkdir()
