@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from json.encoder import encode_basestring_ascii as _quoted
 from types import MappingProxyType
@@ -35,7 +35,8 @@ def json_line(prediction: Prediction) -> bytes:
             f'"scores":[{",".join(map(_number, p.scores))}],"times":{{"queue_us":{_number(t.queue_us)},'
             f'"preprocess_us":{_number(t.preprocess_us)},"infer_us":{_number(t.infer_us)},"model_us":{_number(t.model_us)},'
             f'"postprocess_us":{_number(t.postprocess_us)},"total_us":{_number(t.total_us)}}},'
-            f'"expected":{"null" if p.expected is None else p.expected}}}\n'
+            f'"expected":{"null" if p.expected is None else p.expected},'
+            f'"boxes":{_list(p.boxes) if p.boxes else "[]"},"before":{_list(p.before) if p.before else "[]"}}}\n'
         )
     except TypeError:  # a whole number where a fraction is usual
         return _json_line_of_anything(prediction)
@@ -43,7 +44,15 @@ def json_line(prediction: Prediction) -> bytes:
 
 
 def _json_line_of_anything(prediction: Prediction) -> bytes:
-    return json.dumps(_finite(asdict(prediction)), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return _dumped(asdict(prediction)).encode() + b"\n"
+
+
+def _list(parts: Sequence[Any]) -> str:
+    return _dumped([asdict(part) for part in parts])
+
+
+def _dumped(tree: Any) -> str:
+    return json.dumps(_finite(tree), separators=(",", ":"), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -38,7 +38,7 @@ def open_sink(name: str, options: Mapping[str, Any], publish: object = None, *, 
 
 class SerialSink:
     """The port is opened at the first line and again after an error. A line that the port does not take within ``timeout_s`` (nobody
-    reads a USB port's other end) is a SinkError; the half of it that was sent is ended before the next line begins."""
+    reads a USB port's other end) is a SinkError; after an error an empty line ends what was sent of the last one."""
 
     def __init__(self, name: str, port: str, baud_rate: int, line_of: Format, timeout_s: float, clock: Clock) -> None:
         self.name = name
@@ -53,6 +53,7 @@ class SerialSink:
                 self._open()
             self._write(b"\n" + line if self._torn else line)
         except (OSError, termios.error) as error:
+            self._torn = self._torn or self._handle >= 0  # what the kernel still held is thrown away, in the middle of a line or not
             self._abandon()
             reason = error.args[1] if len(error.args) > 1 else error
             raise SinkError(f"sink {self.name}: {self._port}: cannot be written ({reason})") from error
@@ -80,7 +81,7 @@ class SerialSink:
         self._handle = handle
 
     def _write(self, data: bytes) -> None:
-        """Raises OSError; sets ``_torn`` when it stops in the middle."""
+        """Raises OSError, also after a part."""
         ends_ns = self._clock.monotonic_ns() + int(self._timeout_s * 1e9)
         poll = select.poll()
         poll.register(self._handle, select.POLLOUT)
@@ -96,7 +97,6 @@ class SerialSink:
             except BlockingIOError:
                 continue
             data = data[written:]
-            self._torn = True
 
     def _abandon(self) -> None:
         handle, self._handle = self._handle, -1
