@@ -137,6 +137,7 @@ _OPS: Mapping[str, Callable[[Arguments], Stage]] = {
     "standardise": steps_values.standardise,
     "standardize": steps_values.standardise,
     "one_hot": steps_values.one_hot,
+    "constant": steps_values.constant,
     "reshape": steps_shape.reshape,
     "transpose": steps_shape.transpose,
     "pad": steps_shape.pad,

@@ -1,4 +1,4 @@
-"""Steps that change values: ``scale``, ``normalize``, ``clip``, ``standardise``, ``one_hot``.
+"""Steps that change values: ``scale``, ``normalize``, ``clip``, ``standardise``, ``one_hot``, ``constant``.
 
 All arithmetic is float32. What comes in is float32 or integers of at most 16 bits, which float32 holds exactly, so that the first
 operation converts them on the way and no pass over the array is spent on it.
@@ -74,6 +74,12 @@ def one_hot(args: Arguments) -> Stage:
         return (np.asarray(x)[..., np.newaxis] == classes).astype(np.float32)
 
     return Stage(run, REAL)
+
+
+def constant(args: Arguments) -> Stage:
+    """These numbers, whatever the window holds: for an input such as a sampling rate."""
+    value = np.array(args.numbers("value"), np.float32)
+    return Stage(lambda x: value, REAL)
 
 
 def axis_of(args: Arguments, default: int = -1) -> int:

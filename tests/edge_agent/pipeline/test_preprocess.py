@@ -51,6 +51,8 @@ def test_no_steps_only_give_shape_and_dtype() -> None:
         ("standardize", {"axis": 0}, (2, 3), [[-1, -1, -1], [1, 1, 1]]),
         ("standardise", {"axis": 0, "epsilon": 3}, (2, 3), [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]]),
         ("one_hot", {"classes": 2}, (12,), [1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("constant", {"value": 16000}, (), 16000),
+        ("constant", {"value": [1, 2]}, (1, 2), [[1, 2]]),
     ],
 )
 def test_every_word_does_what_the_document_says(op: str, args: dict[str, Any], shape: tuple[int, ...], expected: Any) -> None:
@@ -60,7 +62,7 @@ def test_every_word_does_what_the_document_says(op: str, args: dict[str, Any], s
 
 def test_every_word_is_tested_above_or_in_a_file_of_its_own() -> None:
     above = {"scale", "normalize", "clip", "reshape", "transpose", "pad", "select", "none", "raw", "standardise", "standardize", "one_hot"}
-    assert set(PREPROCESS_OPS) == above | {"resize", "crop", "colour"} | {"fft", "log_mel", "mfcc"}
+    assert set(PREPROCESS_OPS) == above | {"constant"} | {"resize", "crop", "colour"} | {"fft", "log_mel", "mfcc"}
 
 
 def test_steps_run_in_order() -> None:
