@@ -65,9 +65,9 @@ class EngineConfig:
     """Limits of the processes that run models.
 
     ``deadline_ms`` is when whoever asked has an answer or an error; a worker that has not answered at half of it counts as hung, and what
-    it was asked is asked again of another. ``swap``: ``beside`` (a candidate only where two copies fit), ``unload_first`` (the serving
-    version makes room), ``auto`` (the one where memory allows, else the other). ``tune`` lets the first start of a version measure which
-    session options suit this board.
+    it was asked is asked again of another. A pipeline that has said nothing for ``silent_s`` is started again. ``swap``: ``beside`` (a
+    candidate only where two copies fit), ``unload_first`` (the serving version makes room), ``auto`` (the one where memory allows, else
+    the other). ``tune`` lets the first start of a version measure which session options suit this board.
     """
 
     deadline_ms: float = 5000.0
@@ -75,6 +75,7 @@ class EngineConfig:
     crash_window_s: float = 300.0
     memory_limit_mib: int = 0
     threads: int = 1
+    silent_s: float = 15.0
     swap: str = "auto"
     tune: bool = False
 

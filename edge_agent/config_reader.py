@@ -124,6 +124,7 @@ def _engine(s: Section) -> EngineConfig:
         crash_window_s=s.number("crash_window_s", d.crash_window_s, low=1, high=86_400),
         memory_limit_mib=s.whole("memory_limit_mib", d.memory_limit_mib, low=0, high=1 << 20),
         threads=s.whole("threads", d.threads, low=1, high=64),
+        silent_s=s.number("silent_s", d.silent_s, low=2, high=3600),
         swap=s.choice("swap", d.swap, SWAPS),
         tune=s.flag("tune", d.tune),
     )

@@ -57,13 +57,13 @@ class Rig:
         hop: int = 1,
         queue: int = 1024,
         sinks: tuple[SinkConfig, ...] = (),
+        **more: Any,
     ) -> None:
         """Add a pipeline that replays ``samples`` samples."""
         path = write_samples(self.folder / f"{name}.npz", samples, value=value)
         options: dict[str, Any] = {"path": path, "rate_hz": rate_hz, "loop": loop}
-        self.engine.add_pipeline(
-            PipelineConfig(name, "tiny", SourceConfig("replay", options), (self.jsonl(name), *sinks), length, hop, queue)
-        )
+        source = SourceConfig("replay", options)
+        self.engine.add_pipeline(PipelineConfig(name, "tiny", source, (self.jsonl(name), *sinks), length, hop, queue, **more))
 
     def jsonl(self, name: str = "p") -> SinkConfig:
         return SinkConfig("jsonl", {"path": self.folder / f"{name}.jsonl"})

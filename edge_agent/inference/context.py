@@ -30,6 +30,11 @@ class Context:
     on_crash_loop: Callable[[str, str], None]
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
 
+    @property
+    def silent_s(self) -> float:
+        """When a process that asks models is stuck. One that runs a model itself says nothing while it does."""
+        return max(self.config.silent_s, 2 * self.config.deadline_ms / 1000)
+
     def model(self, name: str) -> ModelConfig:
         """How ``name`` is to be run; the defaults for one that nobody configured."""
         return self.models.get(name) or ModelConfig(name)

@@ -80,6 +80,7 @@ class Engine:
         try:
             self._loop.call(self._zygote.start)
             _result(self._zygote.ready, START_TIMEOUT_S, "the zygote did not start")
+            self._loop.call(self._plane.look_after)
         except Exception:
             self.stop(1.0)
             raise

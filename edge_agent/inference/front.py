@@ -71,7 +71,7 @@ class FrontHandle:
         self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
         self._told_models: list[dict[str, Any]] = []
         self._stopping = False
-        self._moved_s = monotonic_s(context.clock)
+        self._moved_s = self._heard_s = monotonic_s(context.clock)
         self.child = self._spawn()
         self.linkage = Linkage("the local API", lambda message, fds: self.child.send(message, fds), slots=SLOTS, single=False)
 
@@ -109,6 +109,13 @@ class FrontHandle:
         """How long requests have waited without one being answered, or nothing was heard."""
         return 0.0 if self._stopping else max(0.0, now_s - self._moved_s)
 
+    def end_if_stuck(self, now_s: float) -> None:
+        """Kill a process that has fallen silent; it is started again like one that died."""
+        if self.alive and not self._stopping and not self.child.doomed and now_s - self._heard_s > self._context.silent_s:
+            what = f"{self.name} has said nothing for {now_s - self._heard_s:.0f} s and is started again"
+            self._context.tell("api_stuck", "error", what, {"pid": self.child.pid})
+            self._context.zygote.kill(self.child)
+
     def stop(self) -> Future[Exit]:
         """Ask it to answer what it has, and end."""
         self._stopping = True
@@ -131,6 +138,7 @@ class FrontHandle:
 
     def _hear(self, packet: Packet) -> None:
         close_all(packet.fds)
+        self._heard_s = monotonic_s(self._context.clock)
         message = packet.message
         event = message["event"]
         if event == "status":
@@ -186,5 +194,5 @@ class FrontHandle:
             self._context.loop.later(AGAIN_S, self._restart)
             return
         self._told_models = []
-        self._moved_s = monotonic_s(self._context.clock)
+        self._moved_s = self._heard_s = monotonic_s(self._context.clock)
         self._on_change(self)

@@ -53,7 +53,7 @@ class PipelineHandle:
         self._versions: dict[str, str] = {}
         self._undelivered = 0
         self._stopping = False
-        self._moved_s = monotonic_s(context.clock)
+        self._moved_s = self._heard_s = monotonic_s(context.clock)
         self.child = self._spawn()
         self.linkage = Linkage(f"pipeline {config.name}", lambda message, fds: self.child.send(message, fds), slots=SLOTS, single=True)
 
@@ -81,6 +81,13 @@ class PipelineHandle:
         message = {"op": "deliver", "topic": topic, "payload": base64.b64encode(payload).decode()}
         if not self.child.send(message):
             self._undelivered += 1
+
+    def end_if_stuck(self, now_s: float) -> None:
+        """Kill a process that has fallen silent; it is started again like one that died."""
+        if self.alive and not self._stopping and not self.child.doomed and now_s - self._heard_s > self._context.silent_s:
+            what = f"{self.name} has said nothing for {now_s - self._heard_s:.0f} s and is started again"
+            self._context.tell("pipeline_stuck", "error", what, {"pipeline": self.name, "pid": self.child.pid})
+            self._context.zygote.kill(self.child)
 
     def stop(self) -> Future[Exit]:
         """Ask the process to end, and do not start it again."""
@@ -130,6 +137,7 @@ class PipelineHandle:
 
     def _hear(self, packet: Packet) -> None:
         close_all(packet.fds)
+        self._heard_s = monotonic_s(self._context.clock)
         message = packet.message
         event = message["event"]
         if event == "status":
@@ -195,6 +203,7 @@ class PipelineHandle:
             self._context.loop.later(AGAIN_S, self._restart)
             return
         self._restarts += 1
+        self._heard_s = monotonic_s(self._context.clock)
         self.told = PipelineTold()
         self._on_change(self)
 

@@ -19,6 +19,8 @@ from edge_agent.pipeline.shadow import ShadowReport, sum_of
 from edge_agent.telemetry.latency import EMPTY, merge, percentile
 from edge_agent.values import HealthSample, ModelStatus
 
+LOOK_EVERY_S = 1.0
+
 
 class Plane:
     """The engine's state. Loop's thread only."""
@@ -29,6 +31,15 @@ class Plane:
         self.pipelines: dict[str, PipelineHandle] = {}
         self.candidates: dict[str, Worker] = {}
         self.front: FrontHandle | None = None
+
+    def look_after(self) -> None:
+        """From now on, about once a second, end processes that are stuck."""
+        now_s = monotonic_s(self._context.clock)
+        for handle in self.pipelines.values():
+            handle.end_if_stuck(now_s)
+        if self.front is not None:
+            self.front.end_if_stuck(now_s)
+        self._context.loop.later(LOOK_EVERY_S, self.look_after)
 
     def service(self, model: str) -> ModelService:
         """The service of ``model``, made when it is new."""
@@ -78,7 +89,8 @@ class Plane:
 
     def try_version(self, version: ModelVersion) -> Worker:
         """Start a candidate that loads and measures itself."""
-        self.discard(version.model)
+        self.shadow(version.model, None)
+        self.end_candidate(version.model)
         worker = self.service(version.model).start(version, trial=True)
         assert isinstance(worker, Worker)
         self.candidates[version.model] = worker

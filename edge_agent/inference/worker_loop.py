@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import select
-import signal
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +18,7 @@ STATS_EVERY_NS = 1_000_000_000
 
 
 class WorkerLoop:
-    """One poll: the control channel and the request doorbell of each link. A second thread sleeps until an inference is to be stopped."""
+    """One thread, one poll: the control channel and the request doorbell of each link."""
 
     def __init__(self, channel: Channel, runtime: Runtime, manifest: Manifest, clock: Clock) -> None:
         self._channel = channel
@@ -38,7 +35,6 @@ class WorkerLoop:
 
     def run(self) -> None:
         """Until an ``end`` message. Raises ChannelClosed when the engine is gone."""
-        self._stop_on_signal()
         while True:
             for fd, _ in self._poll.poll():
                 end = self._by_fd.get(fd)
@@ -47,20 +43,6 @@ class WorkerLoop:
                 elif not self._obey():
                     self._tell()
                     return
-
-    def _stop_on_signal(self) -> None:
-        """SIGUSR1 ends the inference under way. The main thread is in native code then and runs no Python handler, but the interpreter
-        writes the signal's number to a pipe at once, and the thread that reads it can call the runtime."""
-        wake_read, wake_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(wake_write, False)
-        signal.signal(signal.SIGUSR1, lambda number, frame: None)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        threading.Thread(target=self._stop_when_told, args=(wake_read,), name="stop", daemon=True).start()
-
-    def _stop_when_told(self, wake_read: int) -> None:
-        while True:
-            if signal.SIGUSR1 in os.read(wake_read, 64) and self._runtime.stop():
-                self._channel.send({"event": "stopped"}, timeout_s=1.0)
 
     def _serve(self, end: AnsweringEnd) -> None:
         requests, errors = end.serve(self._runtime.run)

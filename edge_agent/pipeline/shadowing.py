@@ -46,13 +46,12 @@ class Shadowing:
 
     def offer(self, name: str, window: Window, values: Any, verdict: Verdict) -> None:
         """``window`` and what the serving version of ``name`` said of it."""
-        if self._model is None or name != self._name:
-            return
         self.hear()
-        if self._asked is not None or isinstance(self._model.end, InlineEnd):
+        model = self._model
+        if model is None or name != self._name or self._asked is not None:
             return
         try:
-            self._ask(self._model, window, values, verdict)
+            self._ask(model, window, values, verdict)
         except Exception:  # its steps may fail in any way
             self._fail()
 

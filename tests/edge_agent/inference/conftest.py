@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_rig import Rig
@@ -21,7 +22,14 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     """Makes started engines; they are stopped at the end of the test."""
     rigs: list[Rig] = []
 
-    def make(config: EngineConfig | None = None, *, trial_timeout_s: float = 20.0, serve: bool = True, python: str = sys.executable) -> Rig:
+    def make(
+        config: EngineConfig | None = None,
+        *,
+        trial_timeout_s: float = 20.0,
+        serve: bool = True,
+        python: str = sys.executable,
+        **options: Any,
+    ) -> Rig:
         store = FolderStore()
         one = make_bundle(tmp_path / "one")
         two = make_bundle(tmp_path / "two", version="2.0.0", graph=linear_graph(1), expected=(0, 10, 0))
@@ -40,6 +48,7 @@ def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             on_crash_loop=lambda *which: loops.append(which),
             python=python,
             trial_timeout_s=trial_timeout_s,
+            **options,
         )
         rig = Rig(tmp_path, store, one, two, engine, events, published, loops)
         rigs.append(rig)

@@ -17,7 +17,8 @@ from edge_agent.runtimes.environment import STARTED_WITH
 def first_word(runtimes: str, *, extra: Mapping[str, str] = {}, before: str = "") -> dict[str, Any]:
     """What a zygote with these runtimes says when it stands; ``before`` is run in its process first."""
     ours, theirs = pair()
-    code = f"import sys\n{before}\nfrom edge_agent.zygote import main\nsys.exit(main(['--fd', '{theirs.fileno()}', '--runtimes', '{runtimes}']))"
+    arguments = ["--fd", str(theirs.fileno()), "--runtimes", runtimes]
+    code = f"import sys\n{before}\nfrom edge_agent.zygote import main\nsys.exit(main({arguments}))"
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3]), **STARTED_WITH, **extra}
     child = subprocess.Popen([sys.executable, "-c", code], pass_fds=(theirs.fileno(),), env=environment)
     theirs.close()
