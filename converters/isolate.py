@@ -28,6 +28,7 @@ KINDS: Mapping[str, type[EdgeError]] = {kind.__name__: kind for kind in (InputEr
 SINGLE: Mapping[str, str] = MappingProxyType(
     {
         "ORT_DISABLE_TELEMETRY": "1",
+        "ORT_TELEMETRY_DISABLED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }

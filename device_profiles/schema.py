@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from device_profiles.budget import Budget, derive_budget
+from device_profiles.toml_table import Table
 from device_profiles.versions import parse_version
 
 ARCHITECTURES = ("armv7l", "aarch64", "x86_64")
@@ -25,12 +26,23 @@ class ProfileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Helper:
+    """What computes instead of the processor: the name of an ONNX Runtime execution provider, or the library of a TensorFlow Lite delegate
+    (a path, or a name the loader finds). ``options`` are (key, value) in the words of its own documentation."""
+
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeLimits:
     """The library that runs one kind of model on this board, and which of its versions work there.
 
     ``library`` is the distribution name (onnxruntime, ai-edge-litert, tflite-runtime); ``minimum`` is the first version that works,
     ``below`` the first that does not any more (empty: no such limit), ``excluded`` single versions known to be broken. ``prove`` are
-    versions whose answers differ from the newest's, so that every model for this board must be proven in each of them.
+    versions whose answers differ from the newest's, so that every model for this board must be proven in each of them. ``providers``
+    (onnx) and ``delegates`` (tflite) are asked to compute before the processor is, in this order; with ``fallback`` the processor stands
+    in for one that is not installed.
     """
 
     library: str
@@ -38,6 +50,9 @@ class RuntimeLimits:
     below: str = ""
     excluded: tuple[str, ...] = ()
     prove: tuple[str, ...] = ()
+    providers: tuple[Helper, ...] = ()
+    delegates: tuple[Helper, ...] = ()
+    fallback: bool = False
 
     def objection(self, version: str) -> str:
         """Why ``version`` of the library must not be used here; empty when it may. Raises ValueError for text that is no version."""
@@ -88,9 +103,9 @@ class DeviceProfile:
 def parse_profile(tree: Mapping[str, Any], *, file: str) -> DeviceProfile:
     """The profile in ``tree``. Raises :class:`ProfileError` naming ``file`` and every key that is missing, unknown or wrong."""
     problems: list[str] = []
-    top = _Table(tree, "", problems)
+    top = Table(tree, "", problems)
     cores, ram_mib = top.whole("cores", 1, 1024), top.whole("ram_mib", 16, 1 << 24)
-    runtimes = {name: _runtime(top.table(f"runtimes.{name}", node)) for name, node in top.tables("runtimes", RUNTIMES).items()}
+    runtimes = {name: _runtime(name, top.table(f"runtimes.{name}", node)) for name, node in top.tables("runtimes", RUNTIMES).items()}
     profile = DeviceProfile(
         name=top.text("name"),
         title=top.text("title"),
@@ -115,13 +130,16 @@ def parse_profile(tree: Mapping[str, Any], *, file: str) -> DeviceProfile:
     return profile
 
 
-def _runtime(table: _Table) -> RuntimeLimits:
+def _runtime(name: str, table: Table) -> RuntimeLimits:
     limits = RuntimeLimits(
         library=table.text("library"),
         minimum=table.version("minimum"),
         below=table.version("below"),
         excluded=table.texts("excluded", required=False),
         prove=table.texts("prove", required=False),
+        providers=_helpers(table, "providers", "name") if name == "onnx" else (),
+        delegates=_helpers(table, "delegates", "path") if name == "tflite" else (),
+        fallback=table.flag("fallback"),
     )
     for key, versions in (("excluded", limits.excluded), ("prove", limits.prove)):
         for version in versions:
@@ -130,7 +148,19 @@ def _runtime(table: _Table) -> RuntimeLimits:
     return limits
 
 
-def _budget(top: _Table, derived: Budget) -> Budget:
+def _helpers(table: Table, key: str, called: str) -> tuple[Helper, ...]:
+    """``[[runtimes.onnx.providers]]`` and ``[[runtimes.tflite.delegates]]``: a name or path, and a table of options."""
+    helpers = []
+    for node in table.each(key):
+        options = node.options("options")
+        helpers.append(Helper(node.text(called), options))
+        node.done()
+    if len({helper.name for helper in helpers}) != len(helpers):
+        table.bad(key, "names something twice")
+    return tuple(helpers)
+
+
+def _budget(top: Table, derived: Budget) -> Budget:
     table = top.optional_table("budget")
     budget = Budget(
         size_mib=table.number("size_mib", derived.size_mib),
@@ -141,7 +171,7 @@ def _budget(top: _Table, derived: Budget) -> Budget:
     return budget
 
 
-def _thermal(top: _Table) -> Thermal:
+def _thermal(top: Table) -> Thermal:
     table = top.optional_table("thermal", required=True)
     thermal = Thermal(soft_c=table.number("soft_c"), limit_c=table.number("limit_c"))
     if thermal.soft_c > thermal.limit_c:
@@ -157,99 +187,3 @@ def _cross_check(profile: DeviceProfile, problems: list[str]) -> None:
         runtime, _, precision = scheme.partition("-")
         if runtime not in profile.runtimes or precision not in PRECISIONS:
             problems.append(f"schemes: {scheme!r} must be one of this board's runtimes, '-', and one of {', '.join(PRECISIONS)}")
-
-
-class _Table:
-    """One TOML table being read: takes keys out of it and notes what is wrong by key path."""
-
-    def __init__(self, tree: Mapping[str, Any], path: str, problems: list[str]) -> None:
-        self._left = dict(tree)
-        self._path = path
-        self._problems = problems
-
-    def bad(self, key: str, what: str) -> None:
-        self._problems.append(f"{self._path}.{key}: {what}" if self._path else f"{key}: {what}")
-
-    def done(self) -> None:
-        """Whatever was not taken is not known: a typing error must not pass for a default."""
-        for key in self._left:
-            self.bad(key, "is not a key of a profile")
-
-    def table(self, path: str, node: Mapping[str, Any]) -> _Table:
-        return _Table(node, path, self._problems)
-
-    def tables(self, key: str, known: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-        node = self._take(key, dict, {})
-        found: dict[str, Mapping[str, Any]] = {}
-        for name, value in node.items():
-            if name not in known or not isinstance(value, dict):
-                self.bad(f"{key}.{name}", f"must be a table named one of {', '.join(known)}")
-            else:
-                found[name] = value
-        return found
-
-    def optional_table(self, key: str, *, required: bool = False) -> _Table:
-        return self.table(key, self._take(key, dict, None if required else {}) or {})
-
-    def text(self, key: str) -> str:
-        value = self._take(key, str, None)
-        if value is not None and not value.strip():
-            self.bad(key, "is empty")
-        return value or ""
-
-    def choice(self, key: str, known: tuple[str, ...]) -> str:
-        value = self.text(key)
-        if value and value not in known:
-            self.bad(key, f"{value!r} is not one of {', '.join(known)}")
-        return value
-
-    def texts(self, key: str, *, required: bool = True) -> tuple[str, ...]:
-        items = self._take(key, list, None if required else []) or []
-        if not all(isinstance(item, str) and item for item in items):
-            self.bad(key, "must be a list of non-empty strings")
-            return ()
-        if len(set(items)) != len(items):
-            self.bad(key, "names something twice")
-        return tuple(items)
-
-    def whole(self, key: str, low: int, high: int) -> int:
-        value = self._take(key, int, None)
-        if value is None:
-            return low
-        if not low <= value <= high:
-            self.bad(key, f"{value} is not from {low} to {high}")
-            return low
-        return int(value)
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self._take(key, (int, float), default)
-        if value is None:
-            return 0.0
-        if not 0 < value < float("inf"):
-            self.bad(key, "must be a finite number above 0")
-            return 0.0
-        return float(value)
-
-    def version(self, key: str) -> str:
-        text = str(self._take(key, str, ""))
-        if text:
-            self.check_version(key, text)
-        return text
-
-    def check_version(self, key: str, text: str) -> None:
-        try:
-            parse_version(text)
-        except ValueError as error:
-            self.bad(key, str(error))
-
-    def _take(self, key: str, kind: type | tuple[type, ...], default: Any) -> Any:
-        """``default`` None means the key must be there; after a problem the answer is None or the default."""
-        if key not in self._left:
-            if default is None:
-                self.bad(key, "is missing")
-            return default
-        value = self._left.pop(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            self.bad(key, f"has the wrong type {type(value).__name__}")
-            return default
-        return value

@@ -5,7 +5,6 @@ Memory is one sample's activations plus eight bytes for each tensor and sample. 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from converters.calibrate.ranges import RangeTable
 from converters.model import Graph, proto_of
 from converters.shapes import infer_shapes
 from edge_agent.errors import ModelError
+from edge_agent.runtimes.environment import prepare_environment
 
 Run = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Every tensor by name from the inputs by name."""
@@ -69,7 +69,7 @@ def _extent(value: Any) -> tuple[float, float]:
 
 def open_model(model: Path) -> Run:
     """The model without graph optimization, which would fuse away the tensors that are to be seen."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    prepare_environment()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

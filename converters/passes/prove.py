@@ -6,7 +6,6 @@ by halving, to name the pass.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from converters.model import Graph, to_bytes
 from converters.passes.contract import Pass
 from converters.passes.run import STANDARD, stages
 from edge_agent.errors import ModelError
+from edge_agent.runtimes.environment import prepare_environment
 
 Feed = Mapping[str, Any]
 Answers = list[dict[str, Any]]
@@ -124,7 +124,7 @@ def _made_up(graph: Graph, seed: int) -> list[dict[str, Any]]:
 
 
 def _answers(graph: Graph, feeds: Sequence[Feed]) -> Answers:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    prepare_environment()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -5,13 +5,13 @@ Between two stops only the tensors that are read later are held. The pieces run 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from converters.model import Graph, reads, to_bytes
 from edge_agent.errors import ModelError
+from edge_agent.runtimes.environment import prepare_environment
 from edge_agent.values import TensorSpec
 
 Held = dict[str, list[Any]]
@@ -67,7 +67,7 @@ class Walk:
 
 def opened(graph: Graph) -> Any:
     """A function from input arrays by name to the list of output arrays. Raises :class:`ModelError` for a graph that cannot be run."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    prepare_environment()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from device_profiles.schema import RuntimeLimits
+
 Pairs = tuple[tuple[str, str], ...]
 """Options of a provider or delegate as (key, value), in the words of its own documentation."""
 
@@ -43,6 +45,18 @@ class RuntimeOptions:
     providers: tuple[Provider, ...] = ()
     delegates: tuple[Delegate, ...] = ()
     fallback: bool = False
+
+
+def options_for(limits: RuntimeLimits | None, threads: int = 1) -> RuntimeOptions:
+    """What the board's profile asks for; for None (a profile without this runtime) the processor alone."""
+    if limits is None:
+        return RuntimeOptions(threads)
+    return RuntimeOptions(
+        threads,
+        providers=tuple(Provider(helper.name, helper.options) for helper in limits.providers),
+        delegates=tuple(Delegate(helper.name, helper.options) for helper in limits.delegates),
+        fallback=limits.fallback,
+    )
 
 
 def options_to_json(options: RuntimeOptions) -> dict[str, Any]:

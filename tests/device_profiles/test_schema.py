@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_profiles.load import load_file
-from device_profiles.schema import ProfileError, RuntimeLimits, parse_profile
+from device_profiles.schema import Helper, ProfileError, RuntimeLimits, parse_profile
 from device_profiles.versions import parse_version
 
 GOOD: dict[str, Any] = {
@@ -69,6 +69,13 @@ def test_a_budget_may_be_given_in_part() -> None:
         ("runtimes.torch", {}, "runtimes.torch: must be a table named one of onnx, tflite"),
         ("runtimes.onnx.minimum", "new", "runtimes.onnx.minimum: 'new' is not a version"),
         ("runtimes.onnx.excluded", ["bad"], "runtimes.onnx.excluded: 'bad' is not a version"),
+        ("runtimes.onnx.fallback", 1, "runtimes.onnx.fallback: has the wrong type int"),
+        ("runtimes.onnx.providers", ["CUDAExecutionProvider"], "runtimes.onnx.providers: must be a list of tables"),
+        ("runtimes.onnx.providers", [{}], "runtimes.onnx.providers[0].name: is missing"),
+        ("runtimes.onnx.providers", [{"name": "A", "path": "b"}], "runtimes.onnx.providers[0].path: is not a key of a profile"),
+        ("runtimes.onnx.providers", [{"name": "A", "options": {"b": []}}], "runtimes.onnx.providers[0].options.b: has the wrong type list"),
+        ("runtimes.onnx.providers", [{"name": "A"}, {"name": "A"}], "runtimes.onnx.providers: names something twice"),
+        ("runtimes.onnx.delegates", [{"path": "a.so"}], "runtimes.onnx.delegates: is not a key of a profile"),
         ("thermal", None, "thermal: is missing"),
         ("thermal.soft_c", 90, "thermal.soft_c: is above limit_c"),
         ("thermal.limit_c", float("nan"), "thermal.limit_c: must be a finite number"),
@@ -80,6 +87,22 @@ def test_one_wrong_key_is_named(key: str, value: Any, message: str) -> None:
     with pytest.raises(ProfileError) as caught:
         parse_profile(changed(key, value), file="boards/mine.toml")
     assert f"boards/mine.toml: {message}" in str(caught.value)
+
+
+def test_what_computes_before_the_processor_is_read_in_order_with_its_options() -> None:
+    tree = changed("runtimes.onnx.fallback", True)
+    tree["runtimes"]["onnx"]["providers"] = [
+        {"name": "TensorrtExecutionProvider", "options": {"trt_fp16_enable": True, "trt_max_workspace_size": 1 << 30}},
+        {"name": "CUDAExecutionProvider"},
+    ]
+    tree["runtimes"]["tflite"] = {"library": "ai-edge-litert", "delegates": [{"path": "libedgetpu.so.1", "options": {"device": "usb"}}]}
+    profile = parse_profile(tree, file="mine.toml")
+    assert profile.runtimes["onnx"].fallback and not profile.runtimes["tflite"].fallback
+    assert profile.runtimes["onnx"].providers == (
+        Helper("TensorrtExecutionProvider", (("trt_fp16_enable", "1"), ("trt_max_workspace_size", "1073741824"))),
+        Helper("CUDAExecutionProvider"),
+    )
+    assert profile.runtimes["tflite"].delegates == (Helper("libedgetpu.so.1", (("device", "usb"),)),)
 
 
 def test_every_problem_is_reported_at_once() -> None:

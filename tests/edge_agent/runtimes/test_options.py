@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import tiny_answer, tiny_onnx, tiny_tflite
 
+from device_profiles.load import load_profile
 from edge_agent.errors import RuntimeMissing
 from edge_agent.runtimes.choose import load_model_file
 from edge_agent.runtimes.environment import ENVIRONMENT, prepare_environment
 from edge_agent.runtimes.onnx import CPU, choose_providers, import_onnxruntime, session_options
-from edge_agent.runtimes.options import Delegate, Provider, RuntimeOptions, options_from_json, options_to_json
+from edge_agent.runtimes.options import Delegate, Provider, RuntimeOptions, options_for, options_from_json, options_to_json
 
 X = np.array([[0.5, -1.0, 2.0, 0.25]], np.float32)
 CUDA, TENSORRT = Provider("CUDAExecutionProvider"), Provider("TensorrtExecutionProvider", (("trt_fp16_enable", "1"),))
@@ -83,6 +84,13 @@ def test_weights_beside_the_model_are_read_with_and_without_prepacking(tmp_path:
     assert (tmp_path / "weights.bin").stat().st_size > 0
     answers = [load_model_file(path, options=RuntimeOptions(prepack=prepack)).run({"x": X})["y"] for prepack in (True, False)]
     assert np.allclose(answers, tiny_answer(X), atol=1e-5)
+
+
+def test_a_profile_says_what_computes() -> None:
+    options = options_for(load_profile("jetson-orin-nano").runtimes["onnx"], threads=2)
+    assert [provider.name for provider in options.providers] == [CUDA.name]
+    assert options.fallback and options.threads == 2 and ("cudnn_conv_algo_search", "HEURISTIC") in options.providers[0].options
+    assert options_for(load_profile("rpi4").runtimes["tflite"]) == options_for(None) == RuntimeOptions()
 
 
 def test_providers_keep_their_order_and_the_processor_comes_last() -> None:
