@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ def bundle_of(net: Net, folder: Path, *, version: str = "1", seed: int = 0, exte
         created="2026-01-01T00:00:00Z",
     )
     return TinyBundle(manifest, folder, hashlib.sha256(to_json(manifest)).hexdigest())
+
+
+def share_equal_files(bundles: Sequence[TinyBundle]) -> None:
+    """Files of equal content become one file with several names, so that the page cache holds them once."""
+    first: dict[str, Path] = {}
+    for bundle in bundles:
+        for entry in bundle.manifest.files:
+            path = bundle.folder / entry.path
+            known = first.setdefault(entry.sha256, path)
+            if known != path:
+                path.unlink()
+                path.hardlink_to(known)
 
 
 def _golden(net: Net, model: Path, folder: Path) -> GoldenCase:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -16,13 +15,18 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from benchmarks.inference.layers import Layers, convolutions, dense, growing, looping
 
 IR_VERSION = 8
 OPSET = 17
 BIG_WIDTHS = (1024, 5120, 1024, 10)
-Layers = tuple[list[Any], list[Any]]
-"""Nodes and constants; the last node answers."""
+
+
+def sense_layers(draw: np.random.Generator) -> Layers:
+    """A network for 128 samples of three axes."""
+    return convolutions((3, 16, 24), 5, 1, 5, draw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +64,20 @@ def _tensor(name: str, shape: tuple[int, ...]) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
-def _convolutions(channels: tuple[int, ...], kernel: int, dimensions: int, classes: int, draw: np.random.Generator) -> Layers:
-    """Convolutions with stride 2 and ReLU, the mean over the rest, one dense layer."""
-    nodes, constants, value = [], [], "x"
-    for index, (before, after) in enumerate(pairwise(channels)):
-        shape = (after, before, *(kernel,) * dimensions)
-        weights = draw.standard_normal(shape) * np.sqrt(2 / (before * kernel**dimensions))
-        constants.append(numpy_helper.from_array(weights.astype(np.float32), f"w{index}"))
-        pads, strides = [kernel // 2] * (2 * dimensions), [2] * dimensions
-        nodes.append(helper.make_node("Conv", [value, f"w{index}"], [f"c{index}"], pads=pads, strides=strides))
-        nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"]))
-        value = f"r{index}"
-    nodes.append(helper.make_node("GlobalAveragePool", [value], ["mean"]))
-    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"]))
-    return _dense(nodes, constants, "flat", (channels[-1], classes), draw)
-
-
-def _dense(nodes: list[Any], constants: list[Any], value: str, widths: tuple[int, ...], draw: np.random.Generator) -> Layers:
-    for index, (before, after) in enumerate(pairwise(widths)):
-        weights = draw.standard_normal((before, after)).astype(np.float32) / np.float32(np.sqrt(before))
-        constants.append(numpy_helper.from_array(weights, f"d{index}"))
-        nodes.append(helper.make_node("MatMul", [value, f"d{index}"], [f"m{index}"]))
-        value = f"m{index}"
-    return nodes, constants
-
-
 NETS: Mapping[str, Net] = MappingProxyType(
     {
-        "sense": Net("sense", (1, 3, 128), 5, lambda draw: _convolutions((3, 16, 24), 5, 1, 5, draw)),
-        "img": Net("img", (1, 3, 96, 96), 10, lambda draw: _convolutions((3, 40, 80, 160, 160), 3, 2, 10, draw)),
-        "big": Net("big", (1, BIG_WIDTHS[0]), BIG_WIDTHS[-1], lambda draw: _dense([], [], "x", BIG_WIDTHS, draw)),
+        "sense": Net("sense", (1, 3, 128), 5, sense_layers),
+        "img": Net("img", (1, 3, 96, 96), 10, lambda draw: convolutions((3, 40, 80, 160, 160), 3, 2, 10, draw)),
+        "big": Net("big", (1, BIG_WIDTHS[0]), BIG_WIDTHS[-1], lambda draw: dense([], [], "x", BIG_WIDTHS, draw)),
+        "slow": Net("slow", (1, 3, 64, 64), 5, lambda draw: convolutions((3, 256, 384, 256), 3, 2, 5, draw)),
+        "growing": Net("growing", (1, 3, 128), 5, lambda draw: growing(*sense_layers(draw))),
+        "looping": Net("looping", (1, 3, 128), 5, lambda draw: looping(*sense_layers(draw))),
     }
 )
-"""``sense``: about 15 us on one core, 1.5 kB in. ``img``: under 1 ms, 110 kB in. ``big``: 42 MB of weights."""
+"""``sense``: about 15 us on one core, 1.5 kB in. ``img``: under 1 ms, 110 kB in. ``big``: 42 MB of weights. ``slow``: several ms.
+
+``growing`` and ``looping`` answer as ``sense`` does until a value of x exceeds 1000: then they ask for memory, or for time, without bounds.
+"""
 
 
 def bare_session(path: Path, *, defaults: bool = False) -> Any:

@@ -162,7 +162,6 @@ def peer(kind: type[Peer], room: Path, models: Models) -> Iterator[Peer | str]:
         yield home
         return
     with kind(room, models, home) as server:
-        assert isinstance(server, kind)
         yield server
 
 

@@ -58,6 +58,11 @@ def rss_kib(pid: int) -> int:
     return _smaps(pid, "Rss:")
 
 
+def anonymous_kib(pid: int) -> int:
+    """The part of :func:`pss_kib` that is no file's: what the kernel cannot drop without swap. 0 for one that is gone."""
+    return _smaps(pid, "Pss_Anon:")
+
+
 def _smaps(pid: int, key: str) -> int:
     try:
         text = (PROC / str(pid) / "smaps_rollup").read_text()

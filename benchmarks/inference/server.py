@@ -9,22 +9,23 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import IO, TypeVar
 
 from benchmarks.inference.processes import Process, tree
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 LOOK_S = 0.005
+This = TypeVar("This", bound="Server")
 
 
 class ServerFailed(RuntimeError):
     """It did not start, or refused what it was told; with what it said."""
 
 
-class Server(AbstractContextManager["Server"]):
+class Server:
     """A started process and all below it; ``room`` is a folder of its own, ``log`` what it printed.
 
     ``title`` names it in tables. ``binary`` says whether it takes tensors as bytes after the JSON; ``grpc_port`` where it speaks gRPC.
@@ -68,30 +69,28 @@ class Server(AbstractContextManager["Server"]):
         if status != 200:
             raise ServerFailed(f"{self.title}: load answered {status}: {body[:300]!r}")
 
-    def __enter__(self) -> Server:
+    def __enter__(self: This) -> This:
         self.room.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", **self.environment()}
             command = [str(word) for word in self.command()]
             began_s = time.monotonic()
-            self._process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-                cwd=self.room,
-            )
+            self._process = self.spawn(command, environment, log)
         try:
-            self._wait_ready(began_s + START_TIMEOUT_S)
+            self.wait_ready(began_s + START_TIMEOUT_S)
         except BaseException:
             self.stop()
             raise
         self.started_s = time.monotonic() - began_s
         return self
 
-    def _wait_ready(self, deadline_s: float) -> None:
+    def spawn(self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """The first process, in its room; what it prints goes to the log."""
+        nothing = subprocess.DEVNULL
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=nothing, env=environment, start_new_session=True, cwd=self.room)
+
+    def wait_ready(self, deadline_s: float) -> None:
+        """Until all of :meth:`ready_paths` answer 200. Raises ServerFailed."""
         for path in self.ready_paths():
             while not self._answers_200(path):
                 if self.process.poll() is not None:
@@ -126,7 +125,7 @@ class Server(AbstractContextManager["Server"]):
         """Ask it to end, kill what does not; the seconds that took."""
         began_s = time.monotonic()
         everyone = self.pids()
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGTERM)  # does nothing to one that has ended
         try:
             self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,122 @@
+"""An engine with a pipeline and the local API, told what to do line by line: ``python -m benchmarks.inference.programs.stand ORDER.json``.
+
+It is what ``edge-agent run`` puts together, without broker, store on disk and update client, so that a figure can swap a thousand times.
+Each line of standard input is a JSON object with ``do``; each answer is one line with ``ok`` and what was asked, or ``error``.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inference.bundles import bundle_of, share_equal_files
+from benchmarks.inference.nets import NETS
+from benchmarks.tiny_model import FolderStore, TinyBundle
+from edge_agent.clock import SystemClock
+from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig, SinkConfig, SourceConfig
+from edge_agent.errors import EdgeError
+from edge_agent.inference.engine import Engine
+from edge_agent.inference.front import FrontConfig, Listener
+from edge_agent.values import Event
+
+MOST_EVENTS = 64
+
+
+class Stand:
+    """``order``: net, versions (name, seed of its network), external, lane, port (0: no API), rate_hz (0: no pipeline), samples, policy,
+    queue, recording, predictions (where the pipeline writes), engine (keys of EngineConfig)."""
+
+    def __init__(self, order: dict[str, Any], folder: Path) -> None:
+        self._order = order
+        net = NETS[order["net"]]
+        self.model = net.name
+        self.versions: list[TinyBundle] = [
+            bundle_of(net, folder / version, version=version, seed=seed, external=order["external"]) for version, seed in order["versions"]
+        ]
+        share_equal_files(self.versions)
+        store = FolderStore()
+        for bundle in reversed(self.versions):
+            store.add(bundle, active=bundle is self.versions[0])
+        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.engine = Engine(
+            store=store,
+            clock=SystemClock(),
+            report=self.events.append,
+            config=EngineConfig(**order["engine"]),
+            runtimes=("onnx",),
+            publish=lambda pipeline, suffix, prediction: None,
+            on_crash_loop=lambda model, digest: None,
+            models=(ModelConfig(net.name, lane=order["lane"]),),
+        )
+        self._listening: socket.socket | None = None
+
+    def start(self) -> None:
+        """Zygote, worker, then what listens and what plays."""
+        self.engine.start()
+        self.engine.serve(self.model)
+        if self._order["port"]:
+            self._listen(self._order["port"])
+        if self._order["rate_hz"]:
+            self._play()
+
+    def _listen(self, port: int) -> None:
+        self._listening = socket.create_server(("127.0.0.1", port), backlog=128)
+        name = f"127.0.0.1:{port}"
+        self.engine.open_api(FrontConfig(), (Listener(self._listening.fileno(), "tcp", name, token=False),), _no_calls)
+
+    def _play(self) -> None:
+        order = self._order
+        options = {"path": Path(order["recording"]), "rate_hz": order["rate_hz"], "loop": True, "limit": order["samples"]}
+        sink = SinkConfig("jsonl", {"path": Path(order["predictions"]), "rotate_mib": 0})
+        config = PipelineConfig("bench", self.model, SourceConfig("replay", options), (sink,), queue=order["queue"], policy=order["policy"])
+        self.engine.add_pipeline(config)
+
+    def swap(self, version: int) -> dict[str, Any]:
+        """Through a whole trial, as an update does it."""
+        to = self.versions[version]
+        report = self.engine.try_candidate(self.model, to.digest, to.manifest, to.folder)
+        if not report.passed:
+            raise EdgeError(f"a candidate was refused: {'; '.join(report.reasons)}")
+        self.engine.switch(self.model, to.digest)
+        return {}
+
+    def status(self) -> dict[str, Any]:
+        """Models, pipelines without their histograms, processes by role, the last events."""
+        pipelines = [{"state": p.state, "counters": asdict(p.counters), "last_error": p.last_error} for p in self.engine.pipelines()]
+        models = [asdict(model) for model in self.engine.models()]
+        events = [f"{event.kind}: {event.message}" for event in self.events]
+        return {"models": models, "pipelines": pipelines, "processes": self.engine.processes(), "events": events}
+
+
+def _no_calls(call: str, model: str, done: Any) -> None:
+    done("this stand loads and unloads nothing for clients")
+
+
+def main() -> int:
+    path = Path(sys.argv[1])
+    stand = Stand(json.loads(path.read_text()), path.parent / "bundles")
+    try:
+        stand.start()
+        _say({})
+        for line in sys.stdin:
+            order = json.loads(line)
+            try:
+                _say(stand.swap(order["version"]) if order["do"] == "swap" else stand.status())
+            except EdgeError as error:
+                print(json.dumps({"error": str(error)}), flush=True)
+    finally:
+        stand.engine.stop()
+    return 0
+
+
+def _say(answer: dict[str, Any]) -> None:
+    print(json.dumps({"ok": True, **answer}, default=str), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
