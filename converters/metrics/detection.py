@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.metrics.boxes import overlap
 from converters.metrics.figures import Figures, resampled
+from edge_agent.pipeline.boxes import overlap
 
 
 def compare_detections(before: Sequence[Any], after: Sequence[Any], iou: float) -> Figures:

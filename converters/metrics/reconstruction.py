@@ -13,6 +13,7 @@ import numpy as np
 from converters.errors import InputError
 from converters.metrics.figures import Figures, Threshold, resampled
 from converters.metrics.intervals import wilson
+from edge_agent.pipeline.scores import squared_error
 
 USUAL = 0.95
 """Of the original's scores lie below the threshold when none is declared."""
@@ -23,7 +24,7 @@ def scores(given: Any, inputs: Any) -> Any:
     if given.shape != inputs.shape:
         said = f"this model takes {inputs.shape[1]} values and gives {given.shape[1]}"
         raise InputError(f"metric: an autoencoder gives back what it takes; {said}")
-    return np.square(given - inputs).mean(axis=1)
+    return squared_error(given, inputs)
 
 
 def compare_reconstruction(before: Any, after: Any, declared: float | None, labels: Any) -> Figures:

@@ -9,7 +9,7 @@ import numpy as np
 
 from converters.distance import real
 from converters.errors import InputError
-from converters.metrics.boxes import detections
+from converters.metrics.boxes import Reader, box_reader
 from converters.metrics.detection import compare_detections
 from converters.metrics.figures import Figures
 from converters.metrics.reconstruction import compare_reconstruction, scores
@@ -17,20 +17,24 @@ from converters.metrics.regression import compare_regression
 from converters.metrics.said import MetricSaid
 from converters.samples import Samples
 from converters.workshop import Proof
+from edge_agent.bundle.manifest import Step
 
 Yardstick = Callable[[Proof], Figures]
 
 
-def yardstick(metric: str, said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick | None:
-    """A function from a candidate's answers on ``rows`` to what it loses; ``None`` for metrics that need none. Raises :class:`InputError`
-    where samples or answers are not of the kind."""
+def yardstick(
+    metric: str, said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int], postprocess: Sequence[Step] = ()
+) -> Yardstick | None:
+    """A function from a candidate's answers on ``rows`` to what it loses; ``None`` for metrics that need none. Detectors are read by the
+    step ``boxes`` of ``postprocess`` where there is one. Raises :class:`InputError` where samples or answers are not of the kind."""
     if metric == "regressor":
         return _regressor(original, samples, rows)
     if metric == "autoencoder":
         return _autoencoder(said, original, samples, rows)
     if metric == "detector":
-        before = _detections(original, said)
-        return lambda proof: compare_detections(before, _detections(proof, said), said.iou)
+        read = box_reader([spec.name for spec in original.outputs], said, next((step for step in postprocess if step.op == "boxes"), None))
+        before = _detections(original, read)
+        return lambda proof: compare_detections(before, _detections(proof, read), said.iou)
     return None
 
 
@@ -63,7 +67,7 @@ def _first(proof: Proof) -> Any:
     return values.reshape(len(values), -1)
 
 
-def _detections(proof: Proof, said: MetricSaid) -> list[Any]:
+def _detections(proof: Proof, read: Reader) -> list[Any]:
     values = {spec.name: real(proof.values[spec.name], spec) for spec in proof.outputs}
     count = len(next(iter(values.values())))
-    return [detections({name: array[at] for name, array in values.items()}, said) for at in range(count)]
+    return [read({name: array[at] for name, array in values.items()}) for at in range(count)]

@@ -155,6 +155,9 @@ _OPS: Mapping[str, Callable[[Arguments], Stage]] = {
 PREPROCESS_OPS = tuple(_OPS)
 """The words a manifest may use."""
 
+PICTURE_OPS = ("resize", "crop", "colour")
+"""Those that take pictures only."""
+
 
 def _real(array: Any) -> Any:
     with np.errstate(all="ignore"):
