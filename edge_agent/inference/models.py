@@ -152,6 +152,8 @@ class ModelService:
             data["ms"] = (monotonic_s(self._context.clock) - self._died_s) * 1000
             self._died_s = 0.0
             self._context.tell("worker_restarted", "info", f"{version.title} serves again after {data['ms']:.0f} ms", data)
+            if version.manifest.keeps_state_in_graph:
+                self._context.tell("state_lost", "warning", f"{version.title}: what it remembered inside the network is gone", data)
         else:
             self._context.tell("worker_started", "info", f"{version.title} serves", data)
         self._on_change(self)
