@@ -1,0 +1,405 @@
+"""One client's connection: bytes to requests, answers to bytes, in order, whatever the pieces they come in.
+
+One request is worked on at a time; what a client sends ahead waits. A request that is there whole after one read, with a head seen
+before, costs one search and one dictionary look-up: clients repeat their heads to the byte.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_agent.front.http_body import ChunkedBody, inflated
+from edge_agent.front.http_head import MAX_HEAD_BYTES, NO_HEAD, Head, HttpError, parse_head
+from edge_agent.front.http_reply import CONTINUE, error_reply, json_reply
+from edge_agent.front.loop import Loop
+
+SCRATCH_BYTES = 64 << 10
+MAX_AHEAD_BYTES = 256 << 10
+MOST_HEADS = 512
+LONGEST_KEPT_HEAD_BYTES = 2048
+MAX_LINGER_BYTES = 4 << 20
+_READ, _WRITE, _GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
+HEAD, BODY, CHUNKS, BUSY, LINGER, CLOSED = range(6)
+
+Handle = Callable[["Connection", bytes], None]
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all connections of a listener have in common. ``route`` finds who answers a head; ``token`` is what a client must say."""
+
+    loop: Loop
+    route: Callable[[Head], Handle]
+    token: bytes
+    allowed: Callable[[bytes], bool]
+    max_body_bytes: int
+    on_close: Callable[[Connection], None]
+    on_bug: Callable[[BaseException], None]
+    heads: dict[bytes, tuple[Head, Handle]] = field(default_factory=dict)
+    scratch: bytearray = field(default_factory=lambda: bytearray(SCRATCH_BYTES))
+
+
+class Connection:
+    """Handlers read ``head`` and answer once with :meth:`finish`, :meth:`json` or :meth:`error`, at once or later."""
+
+    __slots__ = (
+        "_advancing",
+        "_body",
+        "_chunks",
+        "_filled",
+        "_handle",
+        "_loop",
+        "_out",
+        "_pending",
+        "_scratch",
+        "_shared",
+        "_sock",
+        "_view",
+        "_watching",
+        "began_ns",
+        "ended",
+        "fd",
+        "head",
+        "state",
+    )
+
+    def __init__(self, shared: Shared, sock: socket.socket) -> None:
+        self._shared = shared
+        self._loop = shared.loop
+        self._sock = sock
+        self._scratch = shared.scratch
+        self._view = memoryview(shared.scratch)
+        self._pending = bytearray()
+        self._out: list[memoryview] = []
+        self._body = bytearray()
+        self._filled = 0
+        self._chunks: ChunkedBody | None = None
+        self._handle: Handle | None = None
+        self._advancing = False
+        self._watching = _READ
+        self.state = HEAD
+        self.head = NO_HEAD
+        self.ended = False
+        self.began_ns = shared.loop.now_ns
+        self.fd = sock.fileno()
+        shared.loop.watch(self.fd, self.ready)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of a request is here, nothing of an answer is left."""
+        return self.state == HEAD and not self._pending and not self._out
+
+    @property
+    def stuck(self) -> bool:
+        """The client does not read its answer."""
+        return bool(self._out)
+
+    def ready(self, events: int) -> None:
+        """The socket can be read or written."""
+        if events & _GONE:
+            self.close()
+            return
+        if events & _WRITE:
+            self._write_more()
+        if events & ~_WRITE and self.state != CLOSED:
+            self._read()
+
+    def _read(self) -> None:
+        if self.state == BODY:
+            self._fill()
+            return
+        try:
+            count = self._sock.recv_into(self._scratch)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not count:
+            self._end_of_input()
+        elif self.state == HEAD and not self._pending:
+            self._begin(count)
+        else:
+            self._append(count)
+
+    def _begin(self, count: int) -> None:
+        """The first bytes of a request. The short way: it is all there, and its head is known."""
+        self.began_ns = self._loop.now_ns
+        end = self._scratch.find(b"\r\n\r\n", 0, count)
+        if end > 0:
+            known = self._shared.heads.get(bytes(self._view[:end]))
+            if known is not None and known[0].plain and end + 4 + known[0].length == count:
+                self.head = known[0]
+                self._work(known[1], bytes(self._view[end + 4 : count]))
+                return
+        self._pending += self._view[:count]
+        self._advance()
+
+    def _append(self, count: int) -> None:
+        if self.state == LINGER:
+            self._filled += count
+            if self._filled > MAX_LINGER_BYTES:
+                self.close()
+            return
+        self._pending += self._view[:count]
+        if self.state == BUSY:
+            if len(self._pending) > MAX_AHEAD_BYTES:
+                self._watch()
+        else:
+            self._advance()
+
+    def _end_of_input(self) -> None:
+        """The client sends no more; it may still wait for the answer."""
+        if self.state == BUSY or self._out:
+            self.ended = True
+            self._watch()
+        else:
+            self.close()
+
+    def _advance(self) -> None:
+        """Work on what is pending as far as it goes."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._pending and self._step():
+                pass
+        except HttpError as error:
+            self._refuse(error)
+        finally:
+            self._advancing = False
+
+    def _step(self) -> bool:
+        if self.state == HEAD and not self._out:
+            return self._head()
+        if self.state == CHUNKS:
+            assert self._chunks is not None and self._handle is not None
+            body = self._chunks.feed(self._pending)
+            if body is not None:
+                self._work(self._handle, body)
+            return body is not None
+        return False
+
+    def _head(self) -> bool:
+        """Take the next head; false when more bytes are needed first."""
+        pending = self._pending
+        while pending.startswith(b"\r\n"):  # RFC 9112, 2.2: empty lines before a request are passed over
+            del pending[:2]
+        end = pending.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES + 4)
+        if end < 0:
+            if len(pending) > MAX_HEAD_BYTES:
+                raise HttpError(431, f"the head is longer than {MAX_HEAD_BYTES} bytes", closes=True)
+            return False
+        head, handle = self._known(bytes(pending[:end]))
+        del pending[: end + 4]
+        self.head = head
+        limit = self._shared.max_body_bytes
+        if head.length > limit:
+            raise HttpError(413, f"the body has {head.length} bytes, at most {limit} are taken", closes=True)
+        if self._shared.token and not self._shared.allowed(head.bearer):
+            raise HttpError(401, "a token is needed: Authorization: Bearer TOKEN", closes=True, extra=b"WWW-Authenticate: Bearer\r\n")
+        if head.waits and len(pending) < max(head.length, 1):
+            self._send(CONTINUE)
+        return self._begin_body(head, handle)
+
+    def _begin_body(self, head: Head, handle: Handle) -> bool:
+        pending = self._pending
+        if head.chunked:
+            self.state, self._handle, self._chunks = CHUNKS, handle, ChunkedBody(self._shared.max_body_bytes)
+            return bool(pending)
+        if len(pending) >= head.length:
+            body = bytes(pending[: head.length])
+            del pending[: head.length]
+            self._work(handle, body)
+            return True
+        self._body = bytearray(head.length)
+        self._filled = len(pending)
+        self._body[: self._filled] = pending
+        pending.clear()
+        self.state, self._handle = BODY, handle
+        return False
+
+    def _fill(self) -> None:
+        """More of a body of known length, read to where it stays."""
+        try:
+            with memoryview(self._body) as view:
+                count = self._sock.recv_into(view[self._filled :])
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.close()
+            return
+        self._filled += count
+        if self._filled == len(self._body):
+            body, self._body = self._body, bytearray()
+            assert self._handle is not None
+            self._work(self._handle, body)
+
+    def _known(self, raw: bytes) -> tuple[Head, Handle]:
+        heads = self._shared.heads
+        known = heads.get(raw)
+        if known is None:
+            head = parse_head(raw)
+            known = (head, self._shared.route(head))
+            if len(raw) <= LONGEST_KEPT_HEAD_BYTES and head.length <= self._shared.max_body_bytes:
+                if len(heads) >= MOST_HEADS:
+                    heads.clear()
+                heads[raw] = known
+        return known
+
+    def _work(self, handle: Handle, body: bytes | bytearray) -> None:
+        """Hand a whole request to who answers it."""
+        self.state = BUSY
+        head, shared = self.head, self._shared
+        try:
+            if shared.token and not shared.allowed(head.bearer):
+                raise HttpError(401, "a token is needed: Authorization: Bearer TOKEN", extra=b"WWW-Authenticate: Bearer\r\n")
+            if head.coding:
+                body = inflated(bytes(body), head.coding, shared.max_body_bytes)
+            handle(self, body)  # type: ignore[arg-type]
+        except HttpError as error:
+            self.error(error.status, error.text, error.extra)
+        except Exception as bug:
+            shared.on_bug(bug)
+            self.error(500, f"internal error: {type(bug).__name__}: {bug}")
+
+    def json(self, status: int, tree: Any, extra: bytes = b"") -> None:
+        """Answer with ``tree`` as JSON."""
+        if self.state == BUSY:
+            self.finish(json_reply(self.head, status, tree, extra))
+
+    def error(self, status: int, text: str, extra: bytes = b"") -> None:
+        """Answer with an error."""
+        if self.state == BUSY:
+            self.finish(error_reply(self.head, status, text, extra))
+
+    def finish(self, data: bytes) -> None:
+        """Send the whole answer and go on with the next request. Nothing when the client is gone."""
+        if self.state != BUSY:
+            return
+        self.state = HEAD
+        self._send(data)
+        if self._pending or self.ended or not self.head.keep_alive or self._out:
+            self._go_on()
+
+    def finish_views(self, head: bytes, views: list[Any]) -> None:
+        """As :meth:`finish`, of ``head`` and buffers that may change as soon as this returns: what the socket does not take is copied."""
+        if self.state != BUSY:
+            return
+        self.state = HEAD
+        pieces = [memoryview(head), *(memoryview(view).cast("B") for view in views)]
+        if not self._out:
+            try:
+                pieces = _rest(pieces, self._sock.sendmsg(pieces))
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.close()
+                return
+        self._out += [memoryview(bytes(piece)) for piece in pieces]
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """After an answer: close, or write what is left, or take up what came meanwhile."""
+        if self.state == CLOSED:
+            return
+        if not self._out and (not self.head.keep_alive or (self.ended and not self._pending)):
+            self._linger()
+            return
+        self.began_ns = self._loop.now_ns
+        self._watch()
+        self._advance()
+        if self.ended and self.state in (HEAD, CHUNKS) and not self._out:
+            self.close()  # what is pending will never be whole
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer a request that could not be read to its end; what follows it cannot be told apart."""
+        self.state = BUSY
+        if error.closes:
+            self._pending.clear()
+            self.head = Head(self.head.method if self.head.method == "HEAD" else "GET", "", (), False, closing=NO_HEAD.closing)
+        self.error(error.status, error.text, error.extra)
+
+    def _linger(self) -> None:
+        """Closing at once with bytes unread would reset the connection under the answer: say the end, and read until the client's."""
+        if self.ended:
+            self.close()
+            return
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._pending.clear()
+        self.state, self._filled, self.began_ns = LINGER, 0, self._loop.now_ns
+        self._watch()
+
+    def _send(self, data: bytes) -> None:
+        if self._out:
+            self._out.append(memoryview(data))
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            self._out.append(memoryview(data)[sent:])
+            self._watch()
+
+    def _write_more(self) -> None:
+        try:
+            self._out = _rest(self._out, self._sock.sendmsg(self._out[:64]))
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self.began_ns = self._loop.now_ns
+        if not self._out and self.state != BUSY:
+            self._go_on()
+        elif not self._out:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Ask for the events that matter now."""
+        full = self.state == BUSY and len(self._pending) > MAX_AHEAD_BYTES
+        reading = not self.ended and not full and not (self._out and self.state == HEAD)
+        wanted = (_READ if reading else 0) | (_WRITE if self._out else 0)
+        if wanted != self._watching and self.state != CLOSED:
+            self._watching = wanted
+            self._loop.change(self.fd, wanted)
+
+    def close_late(self) -> None:
+        """The client took too long to send its request: tell it when it sent some, and close."""
+        if self.state in (HEAD, BODY, CHUNKS):
+            self._refuse(HttpError(408, "the request did not come in time", closes=True))
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the client. A request that is being worked on goes unanswered."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        self._loop.unwatch(self.fd)
+        self._sock.close()
+        self._pending, self._out, self._body = bytearray(), [], bytearray()
+        self._shared.on_close(self)
+
+
+def _rest(pieces: list[memoryview], sent: int) -> list[memoryview]:
+    """What of ``pieces`` is left after ``sent`` bytes."""
+    for index, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [piece[sent:], *pieces[index + 1 :]]
+        sent -= len(piece)
+    return []

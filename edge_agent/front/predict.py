@@ -1,0 +1,86 @@
+"""POST /predict[/MODEL]: plain values in, a label out, through the same steps that a pipeline uses. For people with curl.
+
+The body is a JSON list (nested or flat), an object with ``values``, or lines of numbers separated by commas or blanks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from edge_agent.errors import EdgeError
+from edge_agent.front.connection import Connection
+from edge_agent.front.http_head import HttpError
+from edge_agent.front.jobs import submit_arrays
+from edge_agent.front.rooms import Rooms
+from edge_agent.front.served import Served
+from edge_agent.pipeline.postprocess import compile_postprocess
+from edge_agent.pipeline.preprocess import compile_preprocess
+
+
+def predict(rooms: Rooms, model: str, default: str, connection: Connection, body: bytes) -> None:
+    """Raises HttpError for values that cannot be read, or that the model's steps do not fit."""
+    name = model or default or (next(iter(rooms.lanes)) if len(rooms.lanes) == 1 else "")
+    if not name:
+        raise HttpError(404, f"which model? POST /predict/MODEL with one of {', '.join(rooms.lanes) or 'none'}")
+    lane, served = rooms.find(name)
+    values = read_values(body)
+    manifest = served.manifest
+    preprocess = served.once("preprocess", lambda: compile_preprocess(manifest.preprocess, manifest.inputs))
+    try:
+        arrays = preprocess(values)
+    except (EdgeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        raise HttpError(400, f"model {name}: {error}") from None
+    submit_arrays(lane, served, arrays, connection, _tell)
+
+
+def read_values(body: bytes) -> Any:
+    """The numbers in ``body``, float32 in two dimensions or more: one row of numbers is one reading. Raises HttpError 400."""
+    text = bytes(body).decode("utf-8", "replace").strip()
+    if not text:
+        raise HttpError(400, "the body is empty: send numbers, as JSON or separated by commas")
+    try:
+        array = np.asarray(_json_values(text) if text[0] in "[{" else _rows(text), np.float32)
+    except (ValueError, TypeError, OverflowError):
+        raise HttpError(400, "the body must be numbers: a JSON list, nested to one shape, or lines separated by commas") from None
+    return array.reshape(1, -1) if array.ndim < 2 else array
+
+
+def _json_values(text: str) -> Any:
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HttpError(400, f"the body is not JSON: {error}") from None
+    if isinstance(tree, dict):
+        if "values" not in tree:
+            raise HttpError(400, 'the object has no key "values"')
+        tree = tree["values"]
+    if _holds_text(tree):
+        raise HttpError(400, "values must be numbers, not text")
+    return tree
+
+
+def _holds_text(tree: Any) -> bool:
+    while isinstance(tree, list) and tree:
+        tree = tree[0]
+    return isinstance(tree, (str, dict))
+
+
+def _rows(text: str) -> list[list[float]]:
+    return [[float(word) for word in line.replace(",", " ").replace(";", " ").split()] for line in text.splitlines() if line.strip()]
+
+
+def _tell(connection: Connection, served: Served, arrays: dict[str, Any]) -> None:
+    manifest = served.manifest
+    postprocess = served.once("postprocess", lambda: compile_postprocess(manifest.postprocess, manifest.outputs, manifest.labels))
+    try:
+        verdict = postprocess(arrays)
+    except (EdgeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        raise HttpError(400, f"model {served.model}: {error}") from None
+    tree: dict[str, Any] = {"model": served.model, "version": served.version, "label": verdict.label, "score": verdict.score}
+    tree["scores"] = list(verdict.scores)
+    if manifest.labels and len(manifest.labels) == len(verdict.scores):
+        tree["by_label"] = dict(zip(manifest.labels, verdict.scores, strict=True))
+    connection.json(200, tree)
