@@ -38,10 +38,13 @@ class FedProgram:
         self._gate = threading.Lock()
         self._started_ns = 0
         self._deaths = 0
+        self._closed = False
 
     def emit(self, prediction: Prediction) -> None:
         line = json_line(prediction)
         with self._gate:
+            if self._closed:
+                raise SinkError(f"sink {self.name}: is closed")
             program = self._program or self._start()
             if program.status is not None:
                 raise self._ended(program, _how(program.status))
@@ -59,6 +62,7 @@ class FedProgram:
 
     def close(self) -> None:
         """The end of its input, a moment to finish, and then the end of its group. From any thread."""
+        self._closed = True
         if not self._gate.acquire(timeout=_GRACE_S):
             program = self._program  # a write is stuck in it: that ends with the program
             if program is not None:
