@@ -87,8 +87,8 @@ def _middle(x: Any, size: tuple[int, int]) -> Any:
 
 def picture(x: Any) -> Any:
     """``x`` itself. Raises ValueError when it is no picture."""
-    if x.ndim not in (2, 3):
-        raise ValueError("a picture has two or three axes: height, width, colours")
+    if x.ndim not in (2, 3) or not x.size:
+        raise ValueError("a picture has two or three axes: height, width, colours, none of them empty")
     return x
 
 
