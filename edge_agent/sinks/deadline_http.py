@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,6 +83,8 @@ class Poster:
         connection.request("POST", self._target, body=body, headers=dict(headers))
         response = connection.getresponse()
         text = response.read(MOST_ANSWER_BYTES)
+        if len(text) < MOST_ANSWER_BYTES and response.length:
+            raise IncompleteRead(text, response.length)
         if response.will_close or not _at_end(response):
             self.close()
         return HttpAnswer(response.status, response.getheader("Retry-After", ""), text[:200].decode(errors="replace"))
