@@ -42,9 +42,9 @@ def measure(*, quick: bool = False, ours: bool = True, peers: Sequence[Contender
     found: dict[str, Any] = {}
     absent: dict[str, str] = {}
     if ours:
-        with TemporaryDirectory(prefix="edge-hangs-") as name:
-            with Stand(Path(name) / "room", Order(NET, engine={"deadline_ms": DEADLINE_MS})) as stand:
-                found[stand.title] = _hang(stand, freezes, loops)
+        order = Order(NET, engine={"deadline_ms": DEADLINE_MS})
+        with TemporaryDirectory(prefix="edge-hangs-") as name, Stand(Path(name) / "room", order) as stand:
+            found[stand.title] = _hang(stand, freezes, loops)
     for contender in peers:
         found.update(_peer(contender, absent))
     return {"absent": absent, "clients": CLIENTS, "deadline_ms": DEADLINE_MS, "servers": found}

@@ -36,6 +36,7 @@ PEER_KILLS, QUICK_PEER_KILLS = 4, 2
 SPACING_S = 0.7
 """No more than twenty deaths in ten seconds: beyond that the engine lets a worker rest on purpose."""
 RECOVERY_S = 15.0
+SETTLE_S = 2.0
 TIMEOUT_S = 10.0
 GREED = 1e8
 SIGKILL, SIGSEGV, OOM = "SIGKILL", "SIGSEGV", "OOM"
@@ -75,6 +76,7 @@ def _under_load(server: Server, hows: Sequence[str], kills: int) -> dict[str, An
         running = held.enter_context(load(server, NETS[NET], clients=CLIENTS, timeout_s=TIMEOUT_S))
         done = _kill_all(server, running, list(islice(cycle(possible), kills)), cage)
         facts = _told(running, done)
+        time.sleep(SETTLE_S)
     return {**facts, "no_oom": cage.refusal if cage is not None else "", "descriptors_more": _descriptors(server) - descriptors}
 
 

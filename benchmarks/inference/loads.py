@@ -113,10 +113,12 @@ def outcome(server: Server, net: Net, *, clients: int, seconds: float, timeout_s
 
 
 def outage_ms(found: Outcome, since_ns: int, until_ns: int) -> float:
-    """The longest time without a good answer that touches [``since_ns``, ``until_ns``]."""
+    """The longest time without a good answer that touches [``since_ns``, ``until_ns``]; what no answer ended lasts until then."""
     ends = np.sort((found.started_ns + found.took_ns)[found.good])
-    within = ends[max(0, int(np.searchsorted(ends, since_ns)) - 1) : int(np.searchsorted(ends, until_ns)) + 1]
-    return float(np.diff(within).max()) / 1e6 if len(within) > 1 else (until_ns - since_ns) / 1e6
+    first, last = int(np.searchsorted(ends, since_ns)), int(np.searchsorted(ends, until_ns))
+    before = ends[first - 1] if first else since_ns
+    after = ends[last] if last < len(ends) else min(until_ns, int((found.started_ns + found.took_ns).max()))
+    return float(np.diff([before, *ends[first:last], after]).max()) / 1e6
 
 
 def quantiles(values: Sequence[float], *shares: float) -> list[float]:
