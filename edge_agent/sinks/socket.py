@@ -16,6 +16,7 @@ from edge_agent.values import Prediction
 
 _SOCKET_MODE = 0o660
 _BACKLOG = 16
+_CLOSE_S = 0.05
 
 
 def open_sink(name: str, options: Mapping[str, Any], publish: object = None) -> ConnectedSink | ListeningSink:
@@ -55,6 +56,12 @@ class Reader:
             pass
 
     def close(self) -> None:
+        """Gives a reader that keeps up a moment for the last lines."""
+        try:
+            self._sock.settimeout(_CLOSE_S)
+            self._sock.sendall(self._unsent, socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
         self._sock.close()
 
     def _hung_up(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_predictions import prediction
+from store_faults import tiny_disk
 from waiting import wait_for
 
 from edge_agent.clock import ManualClock, SystemClock
@@ -17,6 +20,7 @@ from edge_agent.errors import SinkError, SinkRefused
 from edge_agent.pipeline.outlet import Outlet, sink_names
 from edge_agent.pipeline.outlet_news import QUIET_NS
 from edge_agent.ports import BatchSink, Sink
+from edge_agent.sinks import jsonl
 from edge_agent.sinks.terms import SinkTerms
 from edge_agent.values import Delivery, Prediction, SinkCounts
 
@@ -301,6 +305,26 @@ def test_an_error_is_shown_until_its_sink_works() -> None:
     first.mood = lambda number: None
     outlet.emit(prediction())
     assert outlet.last_error == "second: gone"
+
+
+@pytest.mark.parametrize("terms", [DIRECT, SinkTerms(queue=1000, policy="block")])
+def test_a_full_disk_is_accounted_for_to_the_line(tmp_path: Path, terms: SinkTerms) -> None:
+    with tiny_disk(tmp_path / "disk", size_kib=64) as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(32 * 1024))
+        desk = Desk(jsonl.open_sink("out", {"path": str(disk / "out.jsonl")}), terms)
+        desk.give(*range(200))
+        wait_for(lambda: desk.outlet.last_error)
+        assert "No space left" in desk.outlet.last_error
+        ballast.unlink()
+        wait_for(lambda: not desk.counts.waiting)
+        desk.give(*range(200, 210))
+        desk.outlet.close(10)
+        written = [json.loads(line)["window_seq"] for line in (disk / "out.jsonl").read_text().splitlines()]
+    counts = desk.counts
+    assert len(written) == counts.emitted == 210 - counts.failed and written[-10:] == list(range(200, 210))
+    assert counts.failed == 0 or terms.direct
+    assert desk.kinds == ["sink_lost", "sink_back"]
 
 
 def test_sinks_of_one_kind_have_names_of_their_own() -> None:
