@@ -28,6 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--config", type=Path, required=True, metavar="FILE", help="agent.toml")
     check.add_argument("--json", action="store_true", help="print problems as JSON")
 
+    _serving(commands)
+
     _talking(commands, "status", "what the running agent does now")
     _talking(commands, "models", "which models are installed and serve")
     install = _talking(commands, "install", "install a bundle: tried, swapped in, watched, taken back if it does harm")
@@ -45,6 +47,25 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--warmup", type=int, default=20, help="runs before timing starts (default 20)")
     bench.add_argument("--threads", type=_positive, default=1, help="threads inside one inference (default 1)")
     return parser
+
+
+def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "serve a model file over HTTP, with no configuration"
+    sub = commands.add_parser(
+        "serve", help=text, description=f"{text}: Open Inference Protocol V2, TensorFlow Serving, /predict."
+    )
+    sub.add_argument("file", nargs="+", type=Path, metavar="FILE", help="a .onnx, .tflite or .edgemodel file")
+    sub.add_argument("--name", default="", help="what the model is called (default: after its file, or as its bundle says)")
+    sub.add_argument(
+        "--listen", action="append", metavar="ADDR", help="127.0.0.1:8500 (default), [::1]:0 for a free port, unix:/path; may be repeated"
+    )
+    sub.add_argument("--lane", default="isolated", choices=("isolated", "inline"), help="inline: in the API's own process, quicker")
+    sub.add_argument("--workers", type=_positive, default=1, help="processes for each model (default 1)")
+    sub.add_argument("--threads", type=_positive, default=1, help="threads inside one inference (default 1)")
+    sub.add_argument("--deadline-ms", type=_positive, default=5000, help="when a request has an answer or an error (default 5000)")
+    sub.add_argument("--queue", type=_positive, default=64, help="requests of a model that may wait before 429 is answered (default 64)")
+    sub.add_argument("--memory-mib", type=_positive, default=0, metavar="MIB", help="memory each worker may use (default: no limit)")
+    sub.add_argument("--token-file", type=Path, metavar="FILE", help="requests over TCP must carry the token in this file")
 
 
 def _talking(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
@@ -97,6 +118,23 @@ def _dispatch(args: argparse.Namespace) -> int:
         from edge_agent.check import check_config
 
         return check_config(args.config, as_json=args.json)
+    if args.command == "serve":
+        from edge_agent.serve import DEFAULT_LISTEN, ServeOptions, serve
+
+        return serve(
+            ServeOptions(
+                files=tuple(args.file),
+                name=args.name,
+                listen=tuple(args.listen or DEFAULT_LISTEN),
+                lane=args.lane,
+                workers=args.workers,
+                threads=args.threads,
+                deadline_ms=float(args.deadline_ms),
+                queue=args.queue,
+                memory_limit_mib=args.memory_mib,
+                token_file=args.token_file,
+            )
+        )
     from edge_agent import client
 
     return client.COMMANDS[args.command](args)

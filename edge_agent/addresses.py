@@ -29,6 +29,17 @@ class Address:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that listens already, as the local API is to know it. Its holder keeps ``fd`` open for as long as the API may be started
+    again. ``kind``: unix or tcp; ``token``: requests there must carry it."""
+
+    fd: int
+    kind: str
+    name: str
+    token: bool
+
+
 def is_socket(text: str) -> bool:
     """Whether ``text`` names a unix socket, which file permissions guard."""
     return text == UNIX or text.startswith(("/", "unix:"))

@@ -7,7 +7,6 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
@@ -82,10 +81,11 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
 
 def _publisher(voice: Any) -> Callable[[str, Prediction], None]:
     from edge_agent.pipeline.voice import SEND_TIMEOUT_S
+    from edge_agent.sinks.lines import json_tree
 
     def publish(suffix: str, prediction: Prediction) -> None:
         try:
-            voice.say({"event": "publish", "suffix": suffix, "prediction": asdict(prediction)}, SEND_TIMEOUT_S)
+            voice.say({"event": "publish", "suffix": suffix, "prediction": json_tree(prediction)}, SEND_TIMEOUT_S)
         except ChannelFull:
             raise SinkError("the control process takes no predictions") from None
 

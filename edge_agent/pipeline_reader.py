@@ -61,8 +61,9 @@ def _stage(s: Section) -> StageConfig:
 def _kind(s: Section, check: Any) -> tuple[str, dict[str, Any]]:
     kind = s.text("kind", "")
     options = s.rest()
-    if "path" in options and isinstance(options["path"], str) and options["path"]:
-        options["path"] = str(s.base / options["path"])
+    for key in ("path", "token_file", "tls_ca"):
+        if isinstance(options.get(key), str) and options[key]:
+            options[key] = str(s.base / options[key])
     if s.present:
         if not kind:
             s.bad("kind", "is missing")

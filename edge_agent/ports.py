@@ -146,6 +146,18 @@ class Fetcher(Protocol):
         ...
 
 
+class Versions(Protocol):
+    """What the engine asks of a store."""
+
+    def active(self, model: str) -> str:
+        """Digest of the version to serve, empty when there is none."""
+        ...
+
+    def manifest(self, digest: str) -> Manifest: ...
+
+    def folder(self, digest: str) -> Path: ...
+
+
 class Store(Protocol):
     """Content-addressed bundles and one durable pointer per model."""
 

@@ -18,13 +18,23 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from edge_agent import pipeline_process, worker
+from edge_agent import front_process, pipeline_process, worker
 from edge_agent.errors import EdgeError
-from edge_agent.inference import process
+from edge_agent.inference import describing, process
 from edge_agent.inference.wire import Channel, ChannelClosed, Packet, close_all, from_fd
 
-MODULES = {"worker": "edge_agent.worker", "pipeline": "edge_agent.pipeline_process"}
-MAINS: dict[str, Callable[[Channel], int]] = {"worker": worker.serve, "pipeline": pipeline_process.serve}
+MODULES = {
+    "worker": "edge_agent.worker",
+    "pipeline": "edge_agent.pipeline_process",
+    "front": "edge_agent.front_process",
+    "describe": "edge_agent.describer",
+}
+MAINS: dict[str, Callable[[Channel], int]] = {
+    "worker": worker.serve,
+    "pipeline": pipeline_process.serve,
+    "front": front_process.serve,
+    "describe": describing.serve,
+}
 
 
 class Zygote:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_agent.bundle.manifest import Manifest
@@ -29,6 +29,7 @@ class Context:
     publish: Callable[[str, str, Prediction], None]
     on_crash_loop: Callable[[str, str], None]
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    default_model: ModelConfig = field(default_factory=lambda: ModelConfig(""))
 
     @property
     def silent_s(self) -> float:
@@ -37,7 +38,7 @@ class Context:
 
     def model(self, name: str) -> ModelConfig:
         """How ``name`` is to be run; the defaults for one that nobody configured."""
-        return self.models.get(name) or ModelConfig(name)
+        return self.models.get(name) or replace(self.default_model, name=name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_agent.addresses import Listener
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock, monotonic_s
 from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig
 from edge_agent.errors import EdgeError, WorkerHung
 from edge_agent.inference.context import Context, ModelVersion
-from edge_agent.inference.front import FrontConfig, Listener, OnCall
+from edge_agent.inference.describing import Description, describe
+from edge_agent.inference.front import FrontConfig, OnCall
 from edge_agent.inference.loop import Loop
 from edge_agent.inference.memory import available_mib
 from edge_agent.inference.plane import Plane
 from edge_agent.inference.workers import Server, Worker
 from edge_agent.inference.zygote_client import ZygoteClient
-from edge_agent.ports import Reporter, Store
+from edge_agent.ports import Reporter, Versions
 from edge_agent.update.trial import judge, judge_shadow, memory_reason, refusal
 from edge_agent.values import Event, HealthSample, ModelStatus, PipelineStatus, Prediction, TrialReport
 
@@ -37,6 +39,7 @@ LOAD_TIMEOUT_S = 60.0
 TRIAL_TIMEOUT_S = 60.0
 FLIP_MARGIN_S = 10.0
 WITHDRAW_TIMEOUT_S = 5.0
+DEFAULT_MODEL = ModelConfig("")
 
 
 class Engine:
@@ -45,7 +48,7 @@ class Engine:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Versions,
         clock: Clock,
         report: Reporter,
         config: EngineConfig,
@@ -53,6 +56,7 @@ class Engine:
         publish: Callable[[str, str, Prediction], None],
         on_crash_loop: Callable[[str, str], None],
         models: Sequence[ModelConfig] = (),
+        default_model: ModelConfig = DEFAULT_MODEL,
         shadow_s: float = 0.0,
         python: str = sys.executable,
         trial_timeout_s: float = TRIAL_TIMEOUT_S,
@@ -66,7 +70,8 @@ class Engine:
         self._loop = Loop(clock, self._callback_failed)
         self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
         by_name = {model.name: model for model in models}
-        self._plane = Plane(Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop, by_name))
+        context = Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop, by_name, default_model)
+        self._plane = Plane(context)
         self._changing = threading.Lock()
         self._shadow_s = shadow_s
         self._available = available
@@ -118,6 +123,14 @@ class Engine:
         """Start the local API's process on sockets that listen already; they stay the caller's. Raises EdgeError when it does not start."""
         front = self._loop.call(lambda: self._plane.add_front(config, listeners, on_call))
         _result(front.started, LOAD_TIMEOUT_S, "the local API did not start")
+
+    def describe(self, path: Path) -> Description:
+        """The tensors of a model file. Raises ModelError."""
+        found = self._loop.call(lambda: describe(self._zygote, path))
+        try:
+            return found.result(LOAD_TIMEOUT_S)
+        except FutureTimeout:
+            raise WorkerHung(f"{path}: its runtime did not open it in {LOAD_TIMEOUT_S:g} s") from None
 
     def unload(self, model: str) -> None:
         """Keep the version of ``model`` but serve it no more until :meth:`load`. Raises EdgeError where pipelines need it."""

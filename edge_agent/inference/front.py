@@ -7,15 +7,17 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_agent.addresses import Listener
 from edge_agent.clock import monotonic_s
 from edge_agent.errors import EdgeError
 from edge_agent.inference.context import AGAIN_S, Context
 from edge_agent.inference.crashes import CrashRecord
+from edge_agent.inference.front_told import FrontTold
 from edge_agent.inference.linkage import Linkage
 from edge_agent.inference.wire import Packet, close_all
 from edge_agent.inference.workers import InlineWorker, Server
 from edge_agent.inference.zygote_client import Child, Exit
-from edge_agent.pipeline.told import ServingTotals, sum_totals, totals_from
+from edge_agent.pipeline.told import ServingTotals, sum_totals
 from edge_agent.values import ModelStatus
 
 SLOTS = 4
@@ -25,24 +27,15 @@ OnCall = Callable[[str, str, Callable[[str], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
-    """A socket that listens already, as the API is to know it. The holder keeps ``fd`` open for as long as the API may be started again."""
-
-    fd: int
-    kind: str
-    name: str
-    token: bool
-
-
-@dataclass(frozen=True, slots=True)
 class FrontConfig:
-    """What the API does, apart from where it listens."""
+    """What the API does, apart from where it listens. ``predict``: the model that ``/predict`` without a name means."""
 
     token: str = ""
     queue: int = 64
     max_body_bytes: int = 64 << 20
     load: bool = False
     version: str = ""
+    predict: str = ""
 
 
 class FrontHandle:
@@ -59,7 +52,7 @@ class FrontHandle:
         on_call: OnCall,
     ) -> None:
         self.started: Future[None] = Future()
-        self.serving: dict[str, ServingTotals] = {}
+        self.told = FrontTold()
         self.ended: dict[str, ServingTotals] = {}
         self._context = context
         self._config = config
@@ -100,7 +93,7 @@ class FrontHandle:
     def totals(self, model: str, digest: str) -> ServingTotals:
         """Answers of version ``digest`` through the API since it serves."""
         total = ServingTotals(digest)
-        for kept in (self.ended.get(model), self.serving.get(model)):
+        for kept in (self.ended.get(model), self.told.serving.get(model)):
             if kept is not None and kept.digest == digest:
                 total = total.plus(kept)
         return total
@@ -167,15 +160,12 @@ class FrontHandle:
     def _take_status(self, message: Mapping[str, Any]) -> None:
         if not self.started.done():
             self.started.set_result(None)
-        totals = {model: totals_from(tree) for model, tree in message["serving"].items()}
-        moved = sum(t.windows + t.errors for t in totals.values()) != sum(t.windows + t.errors for t in self.serving.values())
-        self.serving = totals
-        if moved or not message["busy"]:
+        if self.told.update(message):
             self._moved_s = monotonic_s(self._context.clock)
 
     def _exited(self, exit_: Exit) -> None:
         linked = self.linkage.clear("the API's process died")
-        self.ended, self.serving = sum_totals(self.ended, self.serving), {}
+        self.ended, self.told = sum_totals(self.ended, self.told.serving), FrontTold()
         if self._stopping:
             return
         for worker in linked:

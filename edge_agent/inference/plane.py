@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+from edge_agent.addresses import Listener
 from edge_agent.clock import monotonic_s
 from edge_agent.config import PipelineConfig
 from edge_agent.errors import EdgeError
 from edge_agent.inference.context import Context, ModelVersion
-from edge_agent.inference.front import FrontConfig, FrontHandle, Listener, OnCall
+from edge_agent.inference.front import FrontConfig, FrontHandle, OnCall
 from edge_agent.inference.memory import private_mib
 from edge_agent.inference.models import ModelService
 from edge_agent.inference.pipelines import PipelineHandle

@@ -1,0 +1,153 @@
+"""``edge-agent serve FILE``: one model, or several, over the local API with no configuration."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent import __version__
+from edge_agent.addresses import parse_address
+from edge_agent.board import require_runtime
+from edge_agent.clock import SystemClock
+from edge_agent.config import EngineConfig, ModelConfig
+from edge_agent.errors import ConfigError, EdgeError, Problem
+from edge_agent.inference.engine import Engine
+from edge_agent.inference.front import FrontConfig
+from edge_agent.served_files import ServedFiles, name_of
+from edge_agent.serving.http_listeners import HttpListeners, read_token
+from edge_agent.values import Event
+
+DEFAULT_LISTEN = ("127.0.0.1:8500",)
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line said. ``name`` is for a single file; ``workers`` are per model."""
+
+    files: tuple[Path, ...]
+    name: str = ""
+    listen: tuple[str, ...] = DEFAULT_LISTEN
+    lane: str = "isolated"
+    workers: int = 1
+    threads: int = 1
+    deadline_ms: float = 5000.0
+    queue: int = 64
+    memory_limit_mib: int = 0
+    token_file: Path | None = None
+
+
+def serve(options: ServeOptions) -> int:
+    """Serve until told to stop; the exit status. Raises EdgeError, and then nothing is left running."""
+    require_runtime()
+    if options.name and len(options.files) > 1:
+        raise ConfigError([Problem("--name", "is for one file; several are called what their files are called")])
+    token = read_token(options.token_file)
+    halt = threading.Event()
+    for word in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(word, lambda *_: halt.set())
+    with tempfile.TemporaryDirectory(prefix="edge-serve-") as scratch:
+        listeners = _listeners(options, Path(scratch), over_tcp=bool(token))
+        served = _Serving(options, Path(scratch), token)
+        try:
+            served.start(listeners)
+            halt.wait()
+        finally:
+            served.stop()
+            listeners.close()
+    return 0
+
+
+def _listeners(options: ServeOptions, scratch: Path, *, over_tcp: bool) -> HttpListeners:
+    addresses = []
+    for text in options.listen:
+        try:
+            addresses.append(parse_address(text, default_path=str(scratch / "api.sock")))
+        except ValueError as error:
+            raise ConfigError([Problem("--listen", str(error))]) from None
+    return HttpListeners(addresses, token_over_tcp=over_tcp)
+
+
+class _Serving:
+    """The engine and its models."""
+
+    def __init__(self, options: ServeOptions, scratch: Path, token: str) -> None:
+        self._options = options
+        self._token = token
+        names = [options.name or name_of(path) for path in options.files]
+        self._calls = ThreadPoolExecutor(1, thread_name_prefix="calls")
+        self._files = ServedFiles(scratch, lambda path: self._engine.describe(path))
+        self._engine = Engine(
+            store=self._files,
+            clock=SystemClock(),
+            report=_report,
+            config=EngineConfig(
+                deadline_ms=options.deadline_ms, threads=options.threads, memory_limit_mib=options.memory_limit_mib, silent_s=60.0
+            ),
+            runtimes=_runtimes(options.files),
+            publish=lambda pipeline, suffix, prediction: None,
+            on_crash_loop=lambda model, digest: None,
+            models=[ModelConfig(name, lane=options.lane, workers=options.workers) for name in names],
+            default_model=ModelConfig("", lane=options.lane, workers=options.workers),
+        )
+
+    def start(self, listeners: HttpListeners) -> None:
+        options = self._options
+        self._engine.start()
+        names = [self._files.add(path, options.name) for path in options.files]
+        for name in names:
+            self._engine.serve(name)
+        front = FrontConfig(self._token, options.queue, version=__version__, load=True, predict=names[0])
+        self._engine.open_api(front, listeners.listeners, self._call)
+        for url in listeners.urls:
+            for name in names:
+                print(f"serving {name} on {url}", flush=True)
+
+    def stop(self) -> None:
+        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._engine.stop(timeout_s=5.0)
+
+    def _call(self, call: str, model: str, done: Callable[[str], None]) -> None:
+        self._calls.submit(self._carry_out, call, model, done)
+
+    def _carry_out(self, call: str, model: str, done: Callable[[str], None]) -> None:
+        try:
+            if call == "unload":
+                self._engine.unload(model)
+            else:
+                self._load(model)
+            done("")
+        except EdgeError as error:
+            done(str(error))
+        except Exception as error:  # a mistake of ours: whoever asked must hear of it
+            done(f"{type(error).__name__}: {error}")
+
+    def _load(self, model: str) -> None:
+        """The file of ``model`` as it is now: proven where it brings what to prove it with, and only then in place of the one before."""
+        before = self._files.active(model)
+        digest = self._files.again(model)
+        self._engine.load(model)
+        if digest == before:
+            return
+        if self._files.trusted(digest):
+            report = self._engine.try_candidate(model, digest, self._files.manifest(digest), self._files.folder(digest))
+            if not report.passed:
+                raise EdgeError(f"{model}: the version before serves on: {'; '.join(report.reasons)}")
+        self._engine.switch(model, digest)
+
+
+def _runtimes(files: Sequence[Path]) -> tuple[str, ...]:
+    """What is worth importing once for all; of a bundle its manifest would tell, and its worker imports what it needs."""
+    return tuple(sorted({path.suffix[1:].lower() for path in files} & {"onnx", "tflite"})) or ("onnx", "tflite")
+
+
+def _report(event: Event) -> None:
+    if LEVELS.get(event.level, logging.INFO) >= logging.WARNING:
+        print(f"edge-agent: {event.message}", file=sys.stderr, flush=True)

@@ -1,0 +1,100 @@
+"""Model files served as they are, without a store: what ``edge-agent serve`` gives the engine for one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edge_agent.bundle import archive
+from edge_agent.bundle.archive import sha256_file
+from edge_agent.bundle.manifest import FileEntry, Manifest, RuntimeRequirement, valid_name
+from edge_agent.errors import EdgeError, ModelError
+from edge_agent.inference.describing import Description
+
+MODEL_ENDINGS = (".onnx", ".tflite")
+
+
+class ServedFiles:
+    """Versions by digest and the active one of each model, in memory; bundles are unpacked below ``scratch``. Never writes elsewhere."""
+
+    def __init__(self, scratch: Path, describe: Callable[[Path], Description]) -> None:
+        self._scratch = scratch
+        self._describe = describe
+        self._versions: dict[str, tuple[Manifest, Path]] = {}
+        self._active: dict[str, str] = {}
+        self._files: dict[str, Path] = {}
+
+    def add(self, path: Path, name: str = "") -> str:
+        """Take the file as it is now; the model's name. Raises BundleError, ModelError."""
+        if not path.is_file():
+            raise ModelError(f"{path}: there is no such file")
+        digest = sha256_file(path)
+        if digest not in self._versions:
+            self._versions[digest] = self._bundle(path, digest) if path.suffix == archive.EXTENSION else self._bare(path, digest)
+        manifest, folder = self._versions[digest]
+        name = name or manifest.name
+        if self._files.get(name, path) != path:
+            raise ModelError(f"{path}: a model is called {name!r} already; name this one with --name")
+        self._versions[digest] = (_renamed(manifest, name), folder)
+        self._active[name], self._files[name] = digest, path
+        return name
+
+    def again(self, model: str) -> str:
+        """Take the file of ``model`` as it is now; its digest. Raises EdgeError when there is no such model."""
+        if model not in self._files:
+            raise EdgeError(f"model {model}: no file of this name is served")
+        self.add(self._files[model], model)
+        return self._active[model]
+
+    def trusted(self, digest: str) -> bool:
+        """Whether the version has golden inputs to be proven with."""
+        return bool(self._versions[digest][0].golden)
+
+    def active(self, model: str) -> str:
+        return self._active.get(model, "")
+
+    def manifest(self, digest: str) -> Manifest:
+        return self._versions[digest][0]
+
+    def folder(self, digest: str) -> Path:
+        return self._versions[digest][1]
+
+    def _bundle(self, path: Path, digest: str) -> tuple[Manifest, Path]:
+        folder = self._scratch / digest
+        return archive.unpack(path, folder), folder
+
+    def _bare(self, path: Path, digest: str) -> tuple[Manifest, Path]:
+        if path.suffix.lower() not in MODEL_ENDINGS:
+            endings = ", ".join((*MODEL_ENDINGS, archive.EXTENSION))
+            raise ModelError(f"{path}: unknown kind of file; {endings} can be served (edge-convert build makes them of others)")
+        folder = self._scratch / digest
+        model = _taken_in(path, folder)
+        found = self._describe(model)
+        entry = FileEntry(model.name, "model", model.stat().st_size, digest)
+        return Manifest(name_of(path), "1", RuntimeRequirement(found.runtime), (entry,), found.inputs, found.outputs), folder
+
+
+def _taken_in(path: Path, folder: Path) -> Path:
+    """A copy of the file and of the weights beside it that it names: what serves must not change when the user writes a newer one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = path.read_bytes()
+    model = folder / f"model{path.suffix.lower()}"
+    model.write_bytes(data)
+    if path.suffix.lower() == ".onnx":
+        for beside in path.parent.iterdir():
+            if beside != path and beside.is_file() and beside.name.encode() in data:
+                shutil.copyfile(beside, folder / beside.name)
+    return model
+
+
+def name_of(path: Path) -> str:
+    """A model name made of a file's: what may not stand in one becomes a dash."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:64]
+    return name if valid_name(name) else "model"
+
+
+def _renamed(manifest: Manifest, name: str) -> Manifest:
+    return manifest if manifest.name == name else replace(manifest, name=name)
