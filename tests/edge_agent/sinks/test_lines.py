@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_predictions import prediction
 
-from edge_agent.sinks.lines import csv_line, json_line, label_line
+from edge_agent.sinks.lines import csv_line, json_line, json_tree, label_line
 from edge_agent.values import Box, Prediction, StageTimes, StageVerdict
 
 numbers = st.floats() | st.integers(-(2**70), 2**70)
@@ -50,6 +50,11 @@ def reference(value: Any) -> Any:
 def test_json_is_exactly_what_the_library_writes(made: Prediction) -> None:
     expected = json.dumps(reference(asdict(made)), separators=(",", ":"), allow_nan=False)
     assert json_line(made) == expected.encode() + b"\n"
+
+
+@given(predictions)
+def test_the_tree_is_exactly_what_the_library_makes(made: Prediction) -> None:
+    assert repr(json_tree(made)) == repr(asdict(made))
 
 
 def test_scores_of_a_numpy_type_are_written_as_numbers() -> None:
