@@ -129,9 +129,10 @@ class Yolo:
     def _rows(self, arrays: Arrays) -> Any:
         array = arrays[self.output]
         array = array[0] if array.ndim == 3 and len(array) == 1 else array
-        if array.ndim != 2 or min(array.shape) < 5:
+        rows = array.T if self.version >= 8 else array
+        if rows.ndim != 2 or rows.shape[1] < 5:
             raise ValueError(f"wants an output of boxes by numbers; this model gives {arrays[self.output].shape}")
-        return array.T if self.version >= 8 else array
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,11 +96,13 @@ class PostprocessPlan:
 
     def at(self, args: Arguments, where: str) -> None:
         if self.hysteresis is not None or self.boxes is not None:
-            raise BundleError(f"{where}: has its limits already, from hysteresis or boxes")
+            raise BundleError(f"{where}: {_LIMITED}")
         self.threshold = args.number("at")
         self.decide = True
 
     def held(self, args: Arguments, where: str) -> None:
+        if self.threshold is not None or self.hysteresis is not None or self.boxes is not None:
+            raise BundleError(f"{where}: {_LIMITED}")
         on, off = args.number("on"), args.number("off")
         if off > on:
             raise args.bad("off", "must not be greater than on")
@@ -177,6 +179,7 @@ _STEPS: Mapping[str, Callable[[PostprocessPlan, Arguments, str], None]] = {
     "debounce": PostprocessPlan.debounce,
     "none": PostprocessPlan.nothing,
 }
+_LIMITED = "has its limits already, from threshold, hysteresis or boxes"
 _AFTER_DECISION = ("threshold", "hysteresis", "debounce", "none")
 
 POSTPROCESS_OPS = tuple(_STEPS)
