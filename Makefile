@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 EXTRAS := onnx,tflite,serial,convert,fleet,broker,demo
 PYTEST_ARGS ?=
 FUZZ_ARGS ?= --cases 100000
+BENCH_ARGS ?=
 
-.PHONY: demo test test-systemd test-arm lint fuzz bench bench-convert clean help
+.PHONY: demo test test-systemd test-arm lint fuzz bench bench-convert bench-inference clean help
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -38,6 +39,9 @@ bench: $(VENV)/.test    ## every figure, on this machine
 
 bench-convert: $(VENV)/.test    ## the converter's figures beside its peers, each in an environment of its own (pip, once)
 	$(BIN)/python -m benchmarks convert
+
+bench-inference: $(VENV)/.test    ## the inference plane's figures beside its peers (Triton, MLServer, ...); BENCH_ARGS=--quick
+	$(BIN)/python -m benchmarks inference $(BENCH_ARGS)
 
 clean:           ## forget everything that was made here
 	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .machine-*

@@ -1,6 +1,7 @@
 """Every figure, on this machine: ``make bench`` or ``python -m benchmarks [NAME ...] [--json FILE]``.
 
-The name ``convert`` stands for all of the converter's (``make bench-convert``; ``docs/benchmarks-converting.md`` says what each means).
+The name ``convert`` stands for all of the converter's (``make bench-convert``; ``docs/benchmarks-converting.md`` says what each means),
+``inference`` for all of the inference plane's (``make bench-inference``; ``docs/benchmarks-inference.md``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import deploy, footprint, handover, hop, install_size, swap
@@ -31,15 +33,17 @@ from benchmarks.convert import (
     representation,
     resolves,
 )
+from benchmarks.inference import api_cost, clients, hangs, idle, kills, overload, start_and_size, swap_memory, swaps
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measurement and how to print it."""
+    """A measurement and how to print it; ``quick`` is a short one of the same, where there is one."""
 
     title: str
     measure: Callable[[], dict[str, object]]
     lines: Callable[[dict[str, object]], list[str]]
+    quick: Callable[[], dict[str, object]] | None = None
 
 
 FIGURES: Mapping[str, Figure] = {
@@ -64,6 +68,43 @@ FIGURES: Mapping[str, Figure] = {
     "peers": Figure("Float ONNX to int8, beside the peers in their newest versions", peers.measure, peers.lines),
     "install-size": Figure("Size of what each extra installs", install_size.install_size, install_size.lines),
     "resolves": Figure("Every extra with the newest and the oldest versions allowed", resolves.measure, resolves.lines),
+    "api-cost": Figure(
+        "A request over the V2 protocol: latency and the server's processor time, beside the peers",
+        api_cost.measure,
+        api_cost.lines,
+        partial(api_cost.measure, quick=True),
+    ),
+    "clients": Figure(
+        "Calls that NVIDIA's unmodified clients can make", clients.measure, clients.lines, partial(clients.measure, quick=True)
+    ),
+    "swaps": Figure(
+        "Swaps under four flat-out clients and a pipeline, beside the peers", swaps.measure, swaps.lines, partial(swaps.measure, quick=True)
+    ),
+    "swap-memory": Figure(
+        "Memory of all processes while 42 MB are swapped, beside the peers",
+        swap_memory.measure,
+        swap_memory.lines,
+        partial(swap_memory.measure, quick=True),
+    ),
+    "kills": Figure("Workers killed under load, beside the peers", kills.measure, kills.lines, partial(kills.measure, quick=True)),
+    "hangs": Figure(
+        "Workers that hang, and whether a server says so, beside the peers", hangs.measure, hangs.lines, partial(hangs.measure, quick=True)
+    ),
+    "idle": Figure(
+        "Processor time at rest and of slow pipelines, beside bare runtime calls",
+        idle.measure,
+        idle.lines,
+        partial(idle.measure, quick=True),
+    ),
+    "start-and-size": Figure(
+        "Start to first answer, memory by process, restart of a worker, beside the peers",
+        start_and_size.measure,
+        start_and_size.lines,
+        partial(start_and_size.measure, quick=True),
+    ),
+    "overload": Figure(
+        "A source five times too fast, for minutes", overload.measure, overload.lines, partial(overload.measure, quick=True)
+    ),
 }
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +121,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "gate",
         "choice",
         "peers",
-    )
+    ),
+    "inference": ("handover", "api-cost", "clients", "swaps", "swap-memory", "kills", "hangs", "idle", "start-and-size", "overload"),
 }
 
 
@@ -95,6 +137,9 @@ def machine() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures: {', '.join((*FIGURES, *GROUPS))} (default all)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run of those that have one: to see that they work, not for their numbers"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write them as JSON")
     args = parser.parse_args()
     names = [member for name in args.names for member in GROUPS.get(name, (name,))]
@@ -106,7 +151,7 @@ def main() -> int:
     for name in names or FIGURES:
         figure = FIGURES[name]
         began, load = time.monotonic(), os.getloadavg()[0]
-        results[name] = result = figure.measure()
+        results[name] = result = (figure.quick or figure.measure)() if args.quick else figure.measure()
         print(f"{name}: {figure.title}")
         print("\n".join(figure.lines(result)))
         print(f"  (taken in {time.monotonic() - began:.0f} s; load before: {load:.1f})\n", flush=True)

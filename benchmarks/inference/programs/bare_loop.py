@@ -1,7 +1,8 @@
 """Runtime calls at a rate in one process and nothing else.
 
-``python -m benchmarks.inference.programs.bare_loop FILE SHAPE RATE_HZ [defaults]``. SHAPE is the input's, with commas. Says ``ready`` after its warm-up and goes on until its standard input ends. With ``defaults`` the runtime
-is as it comes: as many threads as cores, which spin while they wait.
+``python -m benchmarks.inference.programs.bare_loop FILE SHAPE RATE_HZ [defaults]``. SHAPE is the input's, with commas. Says ``ready``
+after its warm-up and goes on until its standard input ends. With ``defaults`` the runtime is as it comes: as many threads as cores, which
+spin while they wait.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What ``tritonclient``, unmodified, can do with a server: ``client_matrix.py HTTP_URL GRPC_URL MODEL SHAPE`` in an environment that has it.
+"""What ``tritonclient``, unmodified, can do with a server: ``client_matrix.py HTTP_URL GRPC_URL MODEL SHAPE``, run where it is installed.
 
-The model takes one FP32 tensor ``x`` and answers ``y``. Prints a JSON object: for each call nothing, or why it failed. GRPC_URL may
-be ``-``.
+The model takes one FP32 tensor ``x`` and answers ``y``. Prints a JSON object: for each call nothing, or why it failed. GRPC_URL may be
+``-``, SHAPE has commas.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _why(call: Callable[[], object]) -> str:
     try:
         return "" if call() else "it says no"
     except Exception as error:  # whatever the client raises is the finding
-        return f"{type(error).__name__}: {error}"[:160]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from typing import Any
 from benchmarks.inference.bundles import bundle_of, share_equal_files
 from benchmarks.inference.nets import NETS
 from benchmarks.tiny_model import FolderStore, TinyBundle
+from edge_agent.addresses import Listener
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig, SinkConfig, SourceConfig
 from edge_agent.errors import EdgeError
 from edge_agent.inference.engine import Engine
-from edge_agent.inference.front import FrontConfig, Listener
+from edge_agent.inference.front import FrontConfig
 from edge_agent.values import Event
 
 MOST_EVENTS = 64
