@@ -51,9 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "serve a model file over HTTP, with no configuration"
-    sub = commands.add_parser(
-        "serve", help=text, description=f"{text}: Open Inference Protocol V2, TensorFlow Serving, /predict."
-    )
+    sub = commands.add_parser("serve", help=text, description=f"{text}: Open Inference Protocol V2, TensorFlow Serving, /predict.")
     sub.add_argument("file", nargs="+", type=Path, metavar="FILE", help="a .onnx, .tflite or .edgemodel file")
     sub.add_argument("--name", default="", help="what the model is called (default: after its file, or as its bundle says)")
     sub.add_argument(

@@ -22,6 +22,7 @@ from edge_agent.errors import EdgeError, StoreError
 from edge_agent.events import EventFan
 from edge_agent.factory import install_factory_models
 from edge_agent.inference.engine import Engine
+from edge_agent.local_api import LocalApi
 from edge_agent.notify import Notifier
 from edge_agent.results import ResultBoard, Settled
 from edge_agent.serving.local_server import LocalServer
@@ -57,6 +58,7 @@ class Parts:
     uploads: Path
     transport: MqttTransport | None
     local: LocalServer
+    api: LocalApi
     notifier: Notifier
     last_words: bytes
     publish_status: Callable[[], None]
@@ -85,6 +87,7 @@ class Agent:
         p.notifier.extend_timeout(STEP_S)
         self.start_pipelines()
         p.local.start()
+        self._start_api()
         p.reporter.start()
         if p.transport is not None:
             p.transport.start()
@@ -118,6 +121,7 @@ class Agent:
         hang_up = (lambda: transport.stop(last_words=p.last_words)) if transport is not None else (lambda: None)
         for end in (
             p.local.stop,
+            p.api.stop,
             p.updater.stop,
             p.desk.stop,
             lambda: p.engine.stop(timeout_s=5.0),
@@ -136,7 +140,7 @@ class Agent:
             serving = {m.name for m in self._p.engine.models()}
             running = {status.name for status in self._p.engine.pipelines()}
             for pipeline in self._p.config.pipelines:
-                if pipeline.model in serving and pipeline.name not in running:
+                if serving.issuperset(pipeline.models) and pipeline.name not in running:
                     self._start_pipeline(pipeline)
 
     def rescue(self, model: str, digest: str) -> None:
@@ -193,6 +197,13 @@ class Agent:
         folder = Path(command.path).parent
         if command.source == "file" and folder.parent == self._p.uploads:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _start_api(self) -> None:
+        """An address that is taken keeps nobody from the rest of the device."""
+        try:
+            self._p.api.start()
+        except EdgeError as error:
+            self._event("api_failed", "error", f"the local API cannot be opened: {error}")
 
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
         try:

@@ -16,6 +16,7 @@ from edge_agent.errors import CommandError
 from edge_agent.events import EventFan
 from edge_agent.factory import needed_runtimes
 from edge_agent.inference.engine import Engine
+from edge_agent.local_api import LocalApi
 from edge_agent.notify import Notifier
 from edge_agent.orders import Orders
 from edge_agent.places import Places
@@ -72,6 +73,8 @@ def assemble(config: AgentConfig) -> Agent:
         runtimes=needed_runtimes(config.models, store),
         publish=publish,
         on_crash_loop=lambda model, digest: born[0].rescue(model, digest),
+        models=config.models,
+        shadow_s=config.updates.shadow_s,
     )
     facts = device_facts(profile)
     place = Place(
@@ -142,6 +145,7 @@ def assemble(config: AgentConfig) -> Agent:
         uploads=places.uploads,
         transport=transport,
         local=LocalServer(socket_path(config.device.runtime_dir)),
+        api=LocalApi(config, engine),
         notifier=Notifier(),
         last_words=will,
         publish_status=lambda: outbox.put(topics.status, status(), keep=1, retain=True) if transport else None,

@@ -1,27 +1,77 @@
-"""How fast and how large a model is on this machine: one file, this process, no pipeline around it."""
+"""What a benchmark of models measures, and the arithmetic over it. Pure: numpy is imported only to make inputs."""
 
 from __future__ import annotations
 
-import resource
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import median
 from typing import Any
 
-from edge_agent.bundle import archive
-from edge_agent.clock import Clock, SystemClock
-from edge_agent.errors import ModelError
-from edge_agent.ports import Runtime
+from edge_agent.runtimes.options import RuntimeOptions
 from edge_agent.values import TensorSpec
 
 _SEED = 20_200_101
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing to measure: a model file and how it is run. ``manifest`` (JSON) and ``folder`` are a bundle's, empty for a bare file."""
+
+    label: str
+    path: str
+    file_bytes: int
+    options: RuntimeOptions
+    manifest: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was seen while a process loaded a model. ``base_mib`` is resident with the runtime imported, ``loaded_mib`` after the warm-up.
+
+    ``private_mib`` is what this process alone has, so what one more of it would cost. ``inputs`` says golden or random.
+    """
+
+    runtime: str
+    runtime_version: str
+    inputs: str
+    init_ms: float
+    first_us: float
+    base_mib: float
+    loaded_mib: float
+    private_mib: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Inferences of one subject in one go. ``cpu_us`` is processor time of all threads together; ``involuntary`` how often the kernel took
+    the processor away; ``disturbed`` why these times may not be the model's, empty when nothing speaks against them."""
+
+    times_us: tuple[float, ...]
+    cpu_us: float
+    involuntary: int
+    disturbed: tuple[str, ...] = ()
+
+    @property
+    def p50_us(self) -> float:
+        return percentile(sorted(self.times_us), 50)
+
+
+@dataclass(frozen=True, slots=True)
+class OpTime:
+    """Mean microseconds per inference of one node of the model, or of all nodes of one operator (``node`` empty, ``count`` of them)."""
+
+    op: str
+    node: str
+    count: int
+    mean_us: float
+
+
+@dataclass(frozen=True, slots=True)
 class BenchResult:
-    """One model measured. ``init_ms`` is loading, the runtime being imported already; the ``_us`` figures are single inferences after the
-    warm-up; ``peak_rss_mib`` is of the whole process so far, interpreter and runtime included. ``inputs`` says golden or random."""
+    """One subject measured. The ``_us`` figures are single inferences after the warm-up, of undisturbed rounds where at least half are;
+    ``ratio`` is p50 beside the first subject's, the median over rounds run side by side; ``peak_mib`` is the process at its largest."""
 
     file: str
     file_bytes: int
@@ -31,94 +81,71 @@ class BenchResult:
     runs: int
     inputs: str
     init_ms: float
+    first_us: float
     mean_us: float
     p50_us: float
     p95_us: float
     p99_us: float
     max_us: float
+    cpu_us: float
+    base_mib: float
+    loaded_mib: float
     peak_rss_mib: float
+    ratio: float
+    rounds: int
+    disturbed_rounds: int
+    disturbed: tuple[str, ...]
+    notes: tuple[str, ...]
+    ops: tuple[OpTime, ...] = ()
+    ops_note: str = ""
 
 
-def bench_file(path: Path, *, runs: int = 200, warmup: int = 20, threads: int = 1, clock: Clock | None = None) -> BenchResult:
-    """Measures the ``.onnx``, ``.tflite`` or ``.edgemodel`` file at ``path``; free dimensions are taken as 1.
-
-    A bundle is run on its golden inputs, a bare model on random ones. Raises BundleError, ModelError, RuntimeMissing.
-    """
-    if runs < 1 or warmup < 0 or threads < 1:
-        raise ModelError(f"runs and threads must be 1 or more and warmup 0 or more, are {runs}, {threads} and {warmup}")
-    clock = clock or SystemClock()
-    if path.suffix == archive.EXTENSION:
-        return _bench_bundle(path, runs, warmup, threads, clock)
-    from edge_agent.runtimes.choose import load_model_file, preimport
-
-    preimport((path.suffix[1:].lower(),))
-    return _bench(path, lambda: load_model_file(path, threads=threads), None, runs, warmup, threads, clock)
-
-
-def _bench_bundle(path: Path, runs: int, warmup: int, threads: int, clock: Clock) -> BenchResult:
-    from edge_agent.runtimes.choose import check_requirement, load_runtime, preimport
-
-    with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
-        folder = Path(temporary) / "bundle"
-        manifest = archive.unpack(path, folder)
-        check_requirement(manifest.runtime)
-        from edge_agent.bundle.golden import load_cases  # needs numpy, which comes with a runtime
-
-        cases = [dict(case.inputs) for case in load_cases(manifest, folder)]
-        preimport((manifest.runtime.name,))
-        return _bench(path, lambda: load_runtime(manifest, folder, threads=threads), cases or None, runs, warmup, threads, clock)
-
-
-def _bench(
-    path: Path,
-    load: Callable[[], Runtime],
-    cases: list[dict[str, Any]] | None,
-    runs: int,
-    warmup: int,
-    threads: int,
-    clock: Clock,
+def summarize(
+    subject: Subject, loaded: Loaded, rounds: Sequence[Round], first: Sequence[Round], peak_mib: float, ops: Sequence[OpTime], ops_note: str
 ) -> BenchResult:
-    began_ns = clock.monotonic_ns()
-    runtime = load()
-    init_ms = (clock.monotonic_ns() - began_ns) / 1e6
-    try:
-        feeds = cases or [{spec.name: random_array(spec) for spec in runtime.inputs}]
-        for index in range(warmup):
-            runtime.run(feeds[index % len(feeds)])
-        spent_us = _timed(runtime, feeds, runs, clock)
-    finally:
-        runtime.close()
-    spent_us.sort()
+    """The figures of ``subject`` from its ``rounds``; ``first`` are the rounds of the subject it is compared with, in the same order."""
+    clean = [r for r in rounds if not r.disturbed]
+    counted = clean if 2 * len(clean) >= len(rounds) else list(rounds)
+    times_us = sorted(time for r in counted for time in r.times_us)
     return BenchResult(
-        file=str(path),
-        file_bytes=path.stat().st_size,
-        runtime=runtime.name,
-        runtime_version=runtime.version,
-        threads=threads,
-        runs=runs,
-        inputs="golden" if cases else "random",
-        init_ms=init_ms,
-        mean_us=sum(spent_us) / len(spent_us),
-        p50_us=percentile(spent_us, 50),
-        p95_us=percentile(spent_us, 95),
-        p99_us=percentile(spent_us, 99),
-        max_us=spent_us[-1],
-        peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        file=subject.label,
+        file_bytes=subject.file_bytes,
+        runtime=loaded.runtime,
+        runtime_version=loaded.runtime_version,
+        threads=subject.options.threads,
+        runs=len(times_us),
+        inputs=loaded.inputs,
+        init_ms=loaded.init_ms,
+        first_us=loaded.first_us,
+        mean_us=sum(times_us) / len(times_us),
+        p50_us=percentile(times_us, 50),
+        p95_us=percentile(times_us, 95),
+        p99_us=percentile(times_us, 99),
+        max_us=times_us[-1],
+        cpu_us=sum(r.cpu_us for r in counted) / len(times_us),
+        base_mib=loaded.base_mib,
+        loaded_mib=loaded.loaded_mib,
+        peak_rss_mib=peak_mib,
+        ratio=median(ours.p50_us / theirs.p50_us for ours, theirs in zip(rounds, first, strict=True)),
+        rounds=len(rounds),
+        disturbed_rounds=len(rounds) - len(clean),
+        disturbed=tuple(sorted({reason for r in rounds for reason in r.disturbed})),
+        notes=loaded.notes,
+        ops=tuple(ops),
+        ops_note=ops_note,
     )
 
 
-def _timed(runtime: Runtime, feeds: list[dict[str, Any]], runs: int, clock: Clock) -> list[float]:
-    """Microseconds of each of ``runs`` inferences."""
-    spent_us = []
-    for index in range(runs):
-        feed: Mapping[str, Any] = feeds[index % len(feeds)]
-        began_ns = clock.monotonic_ns()
-        runtime.run(feed)
-        spent_us.append((clock.monotonic_ns() - began_ns) / 1e3)
-    return spent_us
+def by_operator(ops: Sequence[OpTime]) -> list[OpTime]:
+    """Nodes of the same operator added up, the slowest first."""
+    kinds = {op.op for op in ops}
+    sums = [
+        OpTime(kind, "", sum(o.count for o in ops if o.op == kind), sum(o.mean_us * o.count for o in ops if o.op == kind)) for kind in kinds
+    ]
+    return sorted(sums, key=lambda op: (-op.mean_us, op.op))
 
 
-def percentile(ordered: list[float], percent: float) -> float:
+def percentile(ordered: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile of values in ascending order: a value that was really measured."""
     rank = -(-len(ordered) * percent // 100)
     return ordered[max(0, int(rank) - 1)]

@@ -18,9 +18,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from edge_agent import front_process, pipeline_process, worker
+from edge_agent import describer, front_process, pipeline_process, worker
 from edge_agent.errors import EdgeError
-from edge_agent.inference import describing, process
+from edge_agent.inference import process
 from edge_agent.inference.wire import Channel, ChannelClosed, Packet, close_all, from_fd
 
 MODULES = {
@@ -33,7 +33,7 @@ MAINS: dict[str, Callable[[Channel], int]] = {
     "worker": worker.serve,
     "pipeline": pipeline_process.serve,
     "front": front_process.serve,
-    "describe": describing.serve,
+    "describe": describer.serve,
 }
 
 

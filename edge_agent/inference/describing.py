@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_agent.errors import EdgeError, ModelError
-from edge_agent.inference.wire import Channel, ChannelClosed, Packet, close_all
+from edge_agent.errors import ModelError
+from edge_agent.inference.wire import Packet, close_all
 from edge_agent.inference.zygote_client import Exit, ZygoteClient
 from edge_agent.values import TensorSpec
 
@@ -42,29 +41,6 @@ def describe(zygote: ZygoteClient, path: Path) -> Future[Description]:
     child = zygote.spawn("describe", "edge-describe", hear, gone)
     child.send({"op": "describe", "path": str(path)})
     return future
-
-
-def serve(channel: Channel) -> int:
-    """The process: describes the file it is told. Its exit status."""
-    try:
-        packet = None
-        while packet is None:
-            packet = channel.wait(None)
-        channel.send(_described(Path(packet.message["path"])), timeout_s=5.0)
-    except ChannelClosed:
-        return 0
-    return 0
-
-
-def _described(path: Path) -> Mapping[str, Any]:
-    from edge_agent.runtimes.choose import load_model_file
-
-    try:
-        runtime = load_model_file(path)
-    except EdgeError as error:
-        return {"event": "failed", "reason": f"{path}: {error}" if str(path) not in str(error) else str(error)}
-    inputs, outputs = ([asdict(spec) for spec in specs] for specs in (runtime.inputs, runtime.outputs))
-    return {"event": "described", "runtime": path.suffix[1:].lower(), "inputs": inputs, "outputs": outputs}
 
 
 def _specs(trees: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -1,0 +1,63 @@
+"""The local API of a running agent: its sockets, and what its clients may ask for beyond inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from edge_agent import __version__
+from edge_agent.addresses import parse_address
+from edge_agent.config import AgentConfig
+from edge_agent.errors import EdgeError
+from edge_agent.inference.engine import Engine
+from edge_agent.inference.front import FrontConfig
+from edge_agent.serving.http_listeners import HttpListeners, read_token
+
+SOCKET_NAME = "api.sock"
+
+
+class LocalApi:
+    """Does nothing where ``[api]`` names no address."""
+
+    def __init__(self, config: AgentConfig, engine: Engine) -> None:
+        self._config = config
+        self._engine = engine
+        self._listeners: HttpListeners | None = None
+        self._calls = ThreadPoolExecutor(1, thread_name_prefix="api-calls")
+
+    def start(self) -> None:
+        """Raises EdgeError when an address cannot be had or the token cannot be read."""
+        api = self._config.api
+        if not api.listen:
+            return
+        token = read_token(api.token_file)
+        path = str(self._config.device.runtime_dir / SOCKET_NAME)
+        addresses = [parse_address(text, default_path=path) for text in api.listen]
+        self._listeners = HttpListeners(addresses, token_over_tcp=True)
+        front = FrontConfig(token, api.queue, api.max_body_mib << 20, load=api.load, version=__version__, predict=self._only_model())
+        self._engine.open_api(front, self._listeners.listeners, self._call)
+
+    def stop(self) -> None:
+        """Take no more calls and close the sockets; what is on its way is the engine's to finish."""
+        self._calls.shutdown(wait=False, cancel_futures=True)
+        if self._listeners is not None:
+            self._listeners.close()
+
+    def _only_model(self) -> str:
+        models = self._config.models
+        return models[0].name if len(models) == 1 else ""
+
+    def _call(self, call: str, model: str, done: Callable[[str], None]) -> None:
+        self._calls.submit(self._carry_out, call, model, done)
+
+    def _carry_out(self, call: str, model: str, done: Callable[[str], None]) -> None:
+        try:
+            if model not in {known.name for known in self._config.models}:
+                raise EdgeError(f"model {model}: this device has no such model")
+            act = self._engine.load if call == "load" else self._engine.unload
+            act(model)
+            done("")
+        except EdgeError as error:
+            done(str(error))
+        except Exception as error:  # a mistake of ours: whoever asked must hear of it
+            done(f"{type(error).__name__}: {error}")
