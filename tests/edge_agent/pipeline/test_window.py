@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.pipeline.window import Windower
+from edge_agent.pipeline.time_window import TimeWindower
+from edge_agent.pipeline.window import Windower, open_windower
 from edge_agent.values import Sample, Window
 
 
@@ -86,3 +87,73 @@ def test_label_is_that_of_the_last_sample() -> None:
 def test_lengths_below_one_are_refused(length: int, hop: int) -> None:
     with pytest.raises(ValueError, match="1 or more"):
         Windower(length, hop)
+
+
+def block(seq: int, rows: int, channels: int = 2) -> Sample:
+    """The same readings that ``sample`` gives one by one."""
+    numbers = np.arange(seq, seq + rows, dtype=np.float32)
+    values = np.stack([numbers, -numbers], axis=1)[:, :channels]
+    return Sample("s", seq, 1000 * seq, values if rows > 1 else values[0], None, rows, 1000)
+
+
+@given(length=st.integers(1, 9), hop=st.integers(1, 12), steps=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 20)), max_size=12))
+def test_blocks_give_the_windows_that_their_readings_give_one_by_one(length: int, hop: int, steps: list[tuple[int, int]]) -> None:
+    apart, together = Windower(length, hop), Windower(length, hop)
+    expected: list[Window] = []
+    got: list[Window] = []
+    seq = 0
+    for missing, rows in steps:
+        seq += missing
+        got += together.push(block(seq, rows))
+        expected += [window for one in range(seq, seq + rows) for window in apart.push(sample(one))]
+        seq += rows
+    assert [(w.seq, w.first_seq, w.last_seq, w.start_ns, w.end_ns, w.gaps, w.settles) for w in got] == [
+        (w.seq, w.first_seq, w.last_seq, w.start_ns, w.end_ns, w.gaps, w.settles) for w in expected
+    ]
+    assert all(np.array_equal(one.values, other.values) for one, other in zip(got, expected, strict=True))
+
+
+@given(
+    length=st.integers(1, 6),
+    hop=st.integers(1, 8),
+    steps=st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 9), st.integers(1, 2)), max_size=20),
+)
+def test_every_sample_is_settled_once_or_discarded_or_still_held(length: int, hop: int, steps: list[tuple[int, int, int]]) -> None:
+    windower = Windower(length, hop)
+    pushed = settled = seq = 0
+    for jump, rows, channels in steps:
+        seq = max(0, seq + jump)
+        settled += sum(window.settles for window in windower.push(block(seq, rows, channels)))
+        pushed += rows
+        seq += rows
+        held = pushed - settled - windower.discarded
+        assert 0 <= held < length + hop
+
+
+def test_a_frame_passes_through_without_a_copy_in_its_own_type() -> None:
+    frame = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    windows = [window for seq in range(5) for window in Windower(1, 1).push(Sample("s", seq, seq, frame))]
+    assert all(window.values is frame for window in windows) and len(windows) == 5
+    windower = Windower(1, 2)
+    kept = [window for seq in range(5) for window in windower.push(Sample("s", seq, seq, frame))]
+    assert [(window.first_seq, window.settles) for window in kept] == [(0, 1), (2, 2), (4, 2)]
+
+
+def test_windows_of_several_frames_keep_their_type_and_begin_anew_when_the_size_changes() -> None:
+    windower = Windower(2, 2)
+    small, large = np.ones((2, 2, 3), np.uint8), np.ones((4, 4, 3), np.uint8)
+    made = [
+        window for seq, frame in enumerate([small, small, small, large, large]) for window in windower.push(Sample("s", seq, seq, frame))
+    ]
+    assert [(window.values.shape, window.values.dtype) for window in made] == [((2, 2, 2, 3), np.uint8), ((2, 4, 4, 3), np.uint8)]
+    assert windower.discarded == 1
+
+
+def test_whole_numbers_of_a_flat_sample_become_floats() -> None:
+    (window,) = Windower(1, 1).push(Sample("s", 0, 0, np.array([1, 2], np.int16)))
+    assert window.values.dtype == np.float32 and window.values.tolist() == [[1, 2]]
+
+
+def test_windows_by_count_or_by_time_are_chosen_by_length_s() -> None:
+    assert isinstance(open_windower(4, 2), Windower)
+    assert isinstance(open_windower(4, 2, length_s=1.0), TimeWindower)
