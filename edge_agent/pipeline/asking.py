@@ -147,7 +147,7 @@ class Models:
         asked_ns = clock.monotonic_ns()
         answer = self._ask(model, arrays, asked_ns)
         answered_ns = clock.monotonic_ns()
-        verdict = version.postprocess(answer.outputs, arrays)
+        verdict = version.postprocess(answer.outputs, arrays, values)
         if version.manifest.state is not None:
             version.state.commit(answer.outputs)
         ended_ns = clock.monotonic_ns()
