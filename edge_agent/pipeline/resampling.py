@@ -25,84 +25,111 @@ METHODS = ("bilinear", "nearest", "area")
 
 @dataclass(frozen=True, slots=True)
 class Taps:
-    """For each of ``count`` new positions along one axis: tap k reads old position ``places[k]`` with weight ``weights[k]``."""
+    """For each of ``count`` new positions along one axis: tap k reads old position ``places[k]`` with weight ``weights[k]``; what lies
+    beyond the picture has the weight ``beyond``."""
 
     places: tuple[Any, ...]
     weights: tuple[Any, ...]
+    beyond: Any
 
 
-def taps_for(method: str, old: int, new: int, *, antialias: bool) -> Taps:
-    """Weights as Pillow's ``precompute_coeffs``; without ``antialias`` the filter keeps its width where a picture shrinks (two taps)."""
+def taps_for(method: str, old: int, new: int, *, antialias: bool, span: float | None = None) -> Taps:
+    """Weights as Pillow's ``precompute_coeffs``; without ``antialias`` the filter keeps its width where a picture shrinks (two taps).
+    ``span``: the picture lies in the middle of a longer one of that many positions."""
     reach, weigh = _FILTERS[method]
-    step = old / new
+    step = (span or old) / new
+    before = ((span or old) - old) / 2
     wide = max(step, 1.0) if antialias or method == "area" else 1.0
-    rows = [_weights(weigh, (at + 0.5) * step, reach * wide, wide, old) for at in range(new)]
+    edges = math.floor(-before), math.ceil(old + before)
+    rows = [_weights(weigh, (at + 0.5) * step - before, reach * wide, wide, edges) for at in range(new)]
     most = max(len(weights) for _, weights in rows)
-    places = np.zeros((most, new), np.intp)
-    weights = np.zeros((most, new), np.float64)
+    places, weights = np.zeros((most, new), np.intp), np.zeros((most, new), np.float64)
     for at, (first, row) in enumerate(rows):
-        count = len(row)
-        places[:, at] = np.minimum(first + np.arange(most), first + count - 1)  # the rest has weight 0
-        weights[:count, at] = row
-    return Taps(tuple(places), tuple(weights))
+        places[:, at] = np.arange(first, first + most)
+        weights[: len(row), at] = row
+    inside = (places >= 0) & (places < old)
+    beyond = np.where(inside, 0.0, weights).sum(axis=0)
+    return Taps(tuple(np.clip(places, 0, old - 1)), tuple(np.where(inside, weights, 0.0)), beyond)
 
 
-def _weights(weigh: Callable[[float], float], centre: float, support: float, wide: float, old: int) -> tuple[int, list[float]]:
-    first = max(int(centre - support + 0.5), 0)
-    last = min(int(centre + support + 0.5), old)
+def _weights(
+    weigh: Callable[[float], float], centre: float, support: float, wide: float, edges: tuple[int, int]
+) -> tuple[int, list[float]]:
+    first = max(math.floor(centre - support + 0.5), edges[0])
+    last = min(math.floor(centre + support + 0.5), edges[1])
     row = [weigh((at - centre + 0.5) * (1.0 / wide)) for at in range(first, last)]
     total = sum(row)
     return first, [weight / total for weight in row] if total else row
 
 
-def nearest_places(old: int, new: int) -> Any:
-    """The old position in whose half-open cell the centre of each new one lies; summed step by step, as Pillow's Geometry.c does it,
-    so that centres on an edge fall to the same side."""
-    steps = np.full(new, old / new)
+def nearest_places(old: int, new: int, span: float | None = None) -> Any:
+    """The old position in whose half-open cell the centre of each new one lies, or -1 beyond the picture; summed step by step, as
+    Pillow's Geometry.c does it, so that centres on an edge fall to the same side."""
+    steps = np.full(new, (span or old) / new)
     steps[0] /= 2
-    return np.minimum(np.add.accumulate(steps).astype(np.intp), old - 1)
+    places = np.floor(np.add.accumulate(steps) - ((span or old) - old) / 2).astype(np.intp)
+    if span is None:
+        return np.minimum(places, old - 1)
+    return np.where((places >= 0) & (places < old), places, -1)
 
 
 class Resampler:
-    """Resizes pictures (height, width) or (height, width, colours) to ``size``. The tables are kept for the next picture of that shape."""
+    """Resizes pictures (height, width) or (height, width, colours) to ``size``. The tables are kept for the next picture of that shape.
 
-    def __init__(self, size: tuple[int, int], method: str, *, antialias: bool) -> None:
-        self._size, self._method, self._antialias = size, method, antialias
+    ``around``: a letterbox, as if the picture were first given the shape of ``size`` by borders of this value, equal on both sides."""
+
+    def __init__(self, size: tuple[int, int], method: str, *, antialias: bool, around: float | None = None) -> None:
+        self._size, self._method, self._antialias, self._around = size, method, antialias, around
         self._known: tuple[tuple[int, ...], Any, Any] = ((), None, None)
 
     def __call__(self, picture: Any) -> Any:
         """The picture in its element type. Raises ValueError for sides beyond ``MAX_SIDE``."""
-        if max(picture.shape[:2]) > MAX_SIDE or not picture.size:
+        if max(picture.shape[:2]) > MAX_SIDE:
             raise ValueError(f"a picture has sides of 1 to {MAX_SIDE}")
         if picture.shape[:2] == self._size:
             return picture
         shape, down, across = self._known
         if shape != picture.shape[:2]:
-            down, across = (self._table(old, new) for old, new in zip(picture.shape, self._size, strict=False))
+            down, across = self._tables(picture.shape[:2])
             self._known = (picture.shape[:2], down, across)
         if self._method == "nearest":
-            return picture[down][:, across]
-        return _pass(_pass(picture.swapaxes(0, 1), across).swapaxes(0, 1), down)
+            return self._picked(picture, down, across)
+        value = self._around or 0.0
+        return _pass(_pass(picture.swapaxes(0, 1), across, value).swapaxes(0, 1), down, value)
 
-    def _table(self, old: int, new: int) -> Any:
+    def _tables(self, old: tuple[int, int]) -> tuple[Any, Any]:
+        ratio = min(self._size[0] / old[0], self._size[1] / old[1])
+        spans = (None, None) if self._around is None else tuple(side / ratio for side in self._size)
+        down, across = (self._table(*each) for each in zip(old, self._size, spans, strict=True))
+        return down, across
+
+    def _table(self, old: int, new: int, span: float | None) -> Any:
         if self._method == "nearest":
-            return nearest_places(old, new)
-        return None if old == new else taps_for(self._method, old, new, antialias=self._antialias)
+            return nearest_places(old, new, span)
+        same = old == new and (span is None or span == old)
+        return None if same else taps_for(self._method, old, new, antialias=self._antialias, span=span)
+
+    def _picked(self, picture: Any, down: Any, across: Any) -> Any:
+        picked = picture[down][:, across]
+        if self._around is not None:
+            picked[down < 0] = self._around
+            picked[:, across < 0] = self._around
+        return picked
 
 
-def _pass(picture: Any, taps: Taps | None) -> Any:
+def _pass(picture: Any, taps: Taps | None, around: float) -> Any:
     """Along the first axis."""
     if taps is None:
         return picture
     rows = np.ascontiguousarray(picture)
     flat = rows.reshape(len(rows), -1)
-    summed = _whole_sum(flat, taps) if picture.dtype == np.uint8 else _real_sum(flat, taps)
+    summed = _whole_sum(flat, taps, around) if picture.dtype == np.uint8 else _real_sum(flat, taps, around)
     return summed.reshape(summed.shape[0], *picture.shape[1:])
 
 
-def _whole_sum(rows: Any, taps: Taps) -> Any:
-    count = len(taps.places[0])
-    total = np.full((count, rows.shape[1]), 1 << (PLACES - 1), np.int32)
+def _whole_sum(rows: Any, taps: Taps, around: float) -> Any:
+    total = np.empty((len(taps.beyond), rows.shape[1]), np.int32)
+    total[...] = np.floor(taps.beyond * around * (1 << PLACES) + 0.5 + (1 << (PLACES - 1)))[:, np.newaxis]
     part = np.empty_like(total)
     for places, weights in zip(taps.places, taps.weights, strict=True):
         whole = np.floor(0.5 + weights * (1 << PLACES)).astype(np.int32)[:, np.newaxis]  # no filter here has weights below 0
@@ -112,15 +139,16 @@ def _whole_sum(rows: Any, taps: Taps) -> Any:
     return np.minimum(total, 255, out=total).astype(np.uint8)
 
 
-def _real_sum(rows: Any, taps: Taps) -> Any:
-    total = np.zeros((len(taps.places[0]), rows.shape[1]), np.float64)
+def _real_sum(rows: Any, taps: Taps, around: float) -> Any:
+    total = np.empty((len(taps.beyond), rows.shape[1]), np.float64)
+    total[...] = (taps.beyond * around)[:, np.newaxis]
     for places, weights in zip(taps.places, taps.weights, strict=True):
         total += rows[places] * weights[:, np.newaxis]
     return total.astype(np.float32)
 
 
-def fitted(old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where a picture of size ``old`` lies when it is fitted whole and centred into ``new``: (top, left, height, width), rounded."""
+def fitted(old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Where a picture of size ``old`` lies when it is fitted whole into the middle of ``new``: top, left, height, width."""
     ratio = min(new[0] / old[0], new[1] / old[1])
-    height, width = (max(1, min(most, math.floor(side * ratio + 0.5))) for side, most in zip(old, new, strict=True))
-    return (new[0] - height) // 2, (new[1] - width) // 2, height, width
+    height, width = old[0] * ratio, old[1] * ratio
+    return (new[0] - height) / 2, (new[1] - width) / 2, height, width

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edge_agent.pipeline.arguments import Arguments
-from edge_agent.pipeline.resampling import MAX_SIDE, METHODS, Resampler, fitted
+from edge_agent.pipeline.resampling import MAX_SIDE, METHODS, Resampler
 from edge_agent.pipeline.stage import PICTURE, Stage, check_growth
 from edge_agent.pipeline.steps_shape import holding
 
@@ -17,36 +17,17 @@ def resize(args: Arguments) -> Stage:
     size = args.size("size", most=MAX_SIDE)
     method = args.choice("method", METHODS, "bilinear")
     antialias = args.flag("antialias", default=True)
-    letterbox, value = args.flag("letterbox"), args.number("value", 0.0)
-    if letterbox:
-        return Stage(_Letterbox(size, method, value, antialias=antialias), PICTURE)
-    resample = Resampler(size, method, antialias=antialias)
+    value = args.number("value", 0.0)
+    letterbox = args.flag("letterbox")
+    resample = Resampler(size, method, antialias=antialias, around=value if letterbox else None)
 
     def run(x: Any) -> Any:
-        check_growth(max(size[0], x.shape[0]) * size[1] * (picture(x).size // (x.shape[0] * x.shape[1] or 1)))
-        return resample(_bytes_or_real(x))
+        colours = picture(x).size // (x.shape[0] * x.shape[1])
+        check_growth(max(size[0], x.shape[0]) * size[1] * colours)
+        x = _bytes_or_real(x)
+        return resample(holding(x, value) if letterbox else x)
 
     return Stage(run, PICTURE)
-
-
-class _Letterbox:
-    """The whole picture, as large as it fits, in the middle of ``size``; ``value`` around it."""
-
-    def __init__(self, size: tuple[int, int], method: str, value: float, *, antialias: bool) -> None:
-        self._size, self._method, self._value, self._antialias = size, method, value, antialias
-        self._known: tuple[tuple[int, ...], Any] = ((), None)
-
-    def __call__(self, x: Any) -> Any:
-        check_growth(max(self._size[0], x.shape[0]) * self._size[1] * (picture(x).size // (x.shape[0] * x.shape[1] or 1)))
-        top, left, height, width = fitted(x.shape[:2], self._size)
-        shape, resample = self._known
-        if shape != x.shape[:2]:
-            resample = Resampler((height, width), self._method, antialias=self._antialias)
-            self._known = (x.shape[:2], resample)
-        x = holding(_bytes_or_real(x), self._value)
-        canvas = np.full((*self._size, *x.shape[2:]), self._value, x.dtype)
-        canvas[top : top + height, left : left + width] = resample(x)
-        return canvas
 
 
 def crop(args: Arguments) -> Stage:

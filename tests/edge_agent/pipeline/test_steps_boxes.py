@@ -229,8 +229,8 @@ def test_quantized_outputs_become_real_numbers() -> None:
 def test_a_letterbox_is_undone(frame: tuple[int, ...]) -> None:
     height, width = frame[:2]
     ratio = 128 / max(height, width)
-    across, down = math.floor(width * ratio + 0.5), math.floor(height * ratio + 0.5)
-    left, top = (128 - across) // 2, (128 - down) // 2
+    across, down = width * ratio, height * ratio
+    left, top = (128 - across) / 2, (128 - down) / 2
     fitted = [(x0 * across + left, y0 * down + top, x1 * across + left, y1 * down + top) for _, _, (x0, y0, x1, y1) in TRUTH]
     args = {"kind": "corners", "size": [128, 128], "letterbox": [128, 128]}
     verdict = run(args, {"b": np.array(fitted), "s": class_scores()}, window=np.zeros(frame, np.uint8))

@@ -96,22 +96,34 @@ def test_one_step_serves_pictures_of_changing_size() -> None:
         assert np.abs(resize(noise(*old, 3))["x"].astype(int) - wanted).max() <= 1
 
 
+@pytest.mark.parametrize("method", ["bilinear", "nearest", "area"])
 @pytest.mark.parametrize(
-    ("old", "new", "place"), [((10, 20), (40, 40), (10, 0, 20, 40)), ((30, 10), (15, 15), (0, 5, 15, 5)), ((8, 8), (8, 12), (0, 2, 8, 8))]
+    ("old", "new"), [((10, 20), (40, 40)), ((30, 10), (15, 15)), ((8, 8), (8, 12)), ((90, 60), (21, 42)), ((7, 3), (13, 13))]
 )
-def test_a_letterbox_keeps_the_shape_and_fills_the_rest(old: tuple[int, int], new: tuple[int, int], place: tuple[int, ...]) -> None:
+def test_a_letterbox_is_the_padded_picture_resized(method: str, old: tuple[int, int], new: tuple[int, int]) -> None:
     frame = noise(*old, 3)
-    got = run("resize", {"size": list(new), "letterbox": True, "value": 114}, frame, (*new, 3))
-    top, left, height, width = place
-    inner = run("resize", {"size": [height, width]}, frame, (height, width, 3))
-    assert np.array_equal(got[top : top + height, left : left + width], inner)
-    got[top : top + height, left : left + width] = 114
-    assert (got == 114).all()
+    ratio = min(new[0] / old[0], new[1] / old[1])
+    borders = [round((side / ratio - length) / 2) for side, length in zip(new, old, strict=True)]
+    padded = np.pad(frame, [(border, border) for border in borders] + [(0, 0)], constant_values=114)
+    args = {"size": list(new), "method": method}
+    wanted = run("resize", args, padded, (*new, 3))
+    got = run("resize", args | {"letterbox": True, "value": 114}, frame, (*new, 3))
+    assert np.abs(got.astype(int) - wanted).max() <= 1
+    real = run("resize", args | {"letterbox": True, "value": 114}, frame.astype(np.float32), (*new, 3), "float32")
+    assert np.allclose(real, run("resize", args, padded.astype(np.float32), (*new, 3), "float32"), atol=1e-3)
+
+
+def test_a_letterbox_need_not_fall_on_whole_pixels() -> None:
+    got = run("resize", {"size": [4, 4], "method": "area", "letterbox": True, "value": 10}, np.full((4, 8), 50, np.uint8), (4, 4))
+    assert got.tolist() == [[10] * 4, [50] * 4, [50] * 4, [10] * 4]
+    flat = run("resize", {"size": [5, 5], "letterbox": True, "value": 0}, np.full((3, 7), 100, np.float32), (5, 5), "float32")
+    assert np.allclose(flat[2], 100) and np.allclose(flat, flat[::-1], atol=1e-4) and 0 <= flat[0, 0] < flat[1, 0] < 100
+    assert flat[:, 2].sum() == pytest.approx(100 * 3 * 5 / 7, rel=0.05), "as much of it is the picture as the ratio says"
 
 
 def test_a_letterbox_value_that_is_no_byte_makes_real_numbers() -> None:
     got = run("resize", {"size": [4, 2], "letterbox": True, "value": -0.5}, np.full((2, 2), 7, np.uint8), (4, 2), "float32")
-    assert got.tolist() == [[-0.5, -0.5], [7, 7], [7, 7], [-0.5, -0.5]]
+    assert got[[0, 3]].tolist() == [[-0.5, -0.5]] * 2 and (got[1:3] == 7).all()
 
 
 @pytest.mark.parametrize(
