@@ -40,11 +40,11 @@ class DirectLane:
 
     def flush(self) -> None:
         if self._unflushed:
-            self._unflushed = False
             try:
                 self._sink.flush()
             except Exception as error:
                 self.news.lost(error)
+            self._unflushed = _has_backlog(self._sink)
 
     def finish(self) -> None:
         """Nothing waits here."""
@@ -188,11 +188,11 @@ class QueueLane:
             self.news.lost(error)
 
     def _flush(self) -> None:
-        self._flush_ns = None
         try:
             self._sink.flush()
         except Exception as error:
             self.news.lost(error)
+        self._flush_ns = self._clock.monotonic_ns() + FLUSH_EVERY_NS if _has_backlog(self._sink) else None
 
 
 def _way_into(sink: Sink | BatchSink) -> tuple[Callable[[Sequence[Prediction]], None], Delivery]:
@@ -201,3 +201,7 @@ def _way_into(sink: Sink | BatchSink) -> tuple[Callable[[Sequence[Prediction]], 
         return sink.emit_all, sink.delivery
     emit = sink.emit
     return (lambda batch: emit(batch[0])), Delivery()
+
+
+def _has_backlog(sink: Sink | BatchSink) -> bool:
+    return bool(getattr(sink, "backlog", False))

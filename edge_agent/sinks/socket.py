@@ -55,6 +55,11 @@ class Reader:
         except BlockingIOError:
             pass
 
+    @property
+    def backlog(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._unsent)
+
     def close(self) -> None:
         """Gives a reader that keeps up a moment for the last lines."""
         try:
@@ -82,6 +87,10 @@ class ConnectedSink:
         self.name = name
         self._endpoint, self._line_of, self._buffer_bytes, self._timeout_s = endpoint, line_of, buffer_bytes, timeout_s
         self._reader: Reader | None = None
+
+    @property
+    def backlog(self) -> bool:
+        return self._reader is not None and self._reader.backlog
 
     def emit(self, prediction: Prediction) -> None:
         try:
@@ -119,6 +128,10 @@ class ListeningSink:
             self._listen()
         except OSError:  # told with the first line, and tried again
             pass
+
+    @property
+    def backlog(self) -> bool:
+        return any(reader.backlog for reader in self._readers)
 
     def emit(self, prediction: Prediction) -> None:
         self._let_in()

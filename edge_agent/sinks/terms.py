@@ -8,7 +8,8 @@ from typing import Any
 
 POLICIES = ("block", "drop_oldest", "latest_only")
 DIRECT_KINDS = frozenset({"mqtt", "jsonl", "gpio"})
-"""Kinds that never block for long: without a queue of their own they are called where the prediction is made."""
+"""Kinds that never block for long: without a queue of their own they are called where the prediction is made, which saves the thread's
+wake-up. A socket that listens is one too: it only ever sends what can be sent at once."""
 
 DEFAULT_QUEUE = 256
 DEFAULT_MAX_AGE_S = 60.0
@@ -31,5 +32,5 @@ def terms_of(kind: str, options: Mapping[str, Any]) -> SinkTerms:
         queue=int(options.get("queue", DEFAULT_QUEUE)),
         policy=str(options.get("policy", "drop_oldest")),
         max_age_s=float(options.get("max_age_s", DEFAULT_MAX_AGE_S)),
-        direct=kind in DIRECT_KINDS and not {"queue", "policy"} & options.keys(),
+        direct=(kind in DIRECT_KINDS or (kind == "socket" and "listen" in options)) and not {"queue", "policy"} & options.keys(),
     )

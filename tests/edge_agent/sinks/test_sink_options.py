@@ -102,4 +102,5 @@ def test_no_options_break_the_check(options: dict[str, Any]) -> None:
 def test_quick_kinds_are_direct_until_a_queue_is_asked_for() -> None:
     assert terms_of("jsonl", {"path": "o"}).direct and terms_of("gpio", {}).direct and terms_of("mqtt", {}).direct
     assert not terms_of("jsonl", {"policy": "block"}).direct and not terms_of("mqtt", {"queue": 3}).direct
-    assert not terms_of("webhook", {}).direct and not terms_of("socket", {}).direct
+    assert not terms_of("webhook", {}).direct and not terms_of("socket", {"connect": "/s"}).direct
+    assert terms_of("socket", {"listen": "/s"}).direct and not terms_of("socket", {"listen": "/s", "policy": "block"}).direct
