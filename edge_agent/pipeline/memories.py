@@ -55,14 +55,14 @@ class LastScores:
             return scores
         if self._rows and self._rows[0].shape != scores.shape:
             self._rows.clear()
-        self._rows.append(scores)
+        self._rows.append(scores.copy())  # the array may lie where the next answer will
         return self._join(np.stack(self._rows), axis=0)
 
     def reset(self) -> None:
         self._rows.clear()
 
     def adopt(self, before: LastScores) -> None:
-        self._rows = before._rows
+        self._rows = before._rows.copy()
 
 
 class MovingAverage:
@@ -76,7 +76,7 @@ class MovingAverage:
         if np.isnan(scores).any():
             return scores
         fresh = self._mean is None or self._mean.shape != scores.shape or not np.isfinite(self._mean).all()
-        self._mean = scores if fresh else self._mean + self._alpha * (scores - self._mean)
+        self._mean = scores.copy() if fresh else self._mean + self._alpha * (scores - self._mean)
         return self._mean
 
     def reset(self) -> None:
@@ -125,7 +125,7 @@ class Majority:
         self._labels.clear()
 
     def adopt(self, before: Majority) -> None:
-        self._labels = before._labels
+        self._labels = before._labels.copy()
 
 
 class Debounce:

@@ -78,8 +78,8 @@ class Postprocess:
             each.memory.reset()
 
     def adopt(self, before: Postprocess) -> None:
-        """Go on with what ``before``, of another version, remembered in steps that say ``keep``, where the very same step is here in the
-        same place. ``before`` must not be asked any more."""
+        """Go on with what ``before``, of another version, remembers now in steps that say ``keep``, where the very same step is here in
+        the same place. ``before`` is left as it is."""
         known = {each.step: each.memory for each in before._plan.remembered}
         for each in self._plan.remembered:
             if each.keep and each.step in known:

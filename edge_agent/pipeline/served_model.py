@@ -100,6 +100,8 @@ def _version(message: Mapping[str, Any], before: Version | None) -> Version:
     manifest = from_json(message["manifest"].encode())
     preprocess = compile_preprocess(manifest.preprocess, fed_inputs(manifest))
     postprocess = compile_postprocess(manifest.postprocess, read_outputs(manifest), manifest.labels, fed_inputs(manifest))
+    if before is not None:
+        postprocess.adopt(before.postprocess)
     state = ModelState(manifest) if before is None else before.state.carried_to(manifest)
     return Version(message["digest"], manifest, preprocess, postprocess, state)
 

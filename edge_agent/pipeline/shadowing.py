@@ -15,10 +15,11 @@ from edge_agent.values import Window
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The question that is out: its number, when it was asked, what was fed, and what the serving model said of it."""
+    """The question that is out: its number, when it was asked, of which window, what was fed, and what the serving model said of it."""
 
     number: int
     asked_ns: int
+    values: Any
     arrays: Any
     verdict: Verdict
 
@@ -71,7 +72,7 @@ class Shadowing:
             self._fail()
             return
         try:
-            said = model.version.postprocess(answer.outputs, asked.arrays)
+            said = model.version.postprocess(answer.outputs, asked.arrays, asked.values)
             if model.version.manifest.state is not None:
                 model.version.state.commit(answer.outputs)
         except Exception:
@@ -91,7 +92,7 @@ class Shadowing:
         if model.version.manifest.state is not None:
             model.version.state.meet(window.last_seq, 1)
             arrays = {**arrays, **model.version.state.inputs()}
-        self._asked = _Asked(model.end.ask(arrays), self._clock.monotonic_ns(), arrays, verdict)
+        self._asked = _Asked(model.end.ask(arrays), self._clock.monotonic_ns(), values, arrays, verdict)
 
     def _drop(self) -> None:
         if self._model is not None:

@@ -141,6 +141,16 @@ def test_a_new_version_begins_anew_unless_the_same_step_says_keep(
         assert told(new, after) == told(expected, after)
 
 
+def test_both_versions_go_on_by_themselves_and_answers_may_be_written_over() -> None:
+    old, new = (compiled([Step("smooth", {"windows": 2, "keep": True})], (), 1) for _ in range(2))
+    answer = {"y": np.array([[4.0]])}
+    old(answer)
+    answer["y"][:] = 0
+    new.adopt(old)
+    assert old({"y": np.array([[8.0]])}).score == 6
+    assert new({"y": np.array([[2.0]])}).score == 3
+
+
 def test_another_step_does_not_go_on_with_what_was_kept() -> None:
     old = compiled([Step("smooth", {"windows": 3, "keep": True})], (), 1)
     new = compiled([Step("smooth", {"windows": 4, "keep": True})], (), 1)
