@@ -131,6 +131,11 @@ SINK_KINDS = tuple(_SINKS)
 _ALL: Mapping[str, Mapping[str, Option]] = {kind: {**options, **_TERMS} for kind, options in _SINKS.items()}
 
 
+def sink_keys(kind: str) -> tuple[str, ...]:
+    """Every option a sink of ``kind`` takes."""
+    return tuple(_ALL[kind])
+
+
 def check_sink(kind: str, options: Mapping[str, Any], where: str) -> list[Problem]:
     """Everything wrong with the options of a sink of ``kind``; ``where`` is its key path in the configuration."""
     problems = check_options(_ALL, kind, options, where)
