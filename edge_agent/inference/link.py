@@ -179,7 +179,9 @@ class AnsweringEnd:
         """Answer every waiting request in the order asked; how many were answered, and how many of them with an error."""
         silence(self.request_fd)
         header = self._memory.header
-        waiting = sorted((h[0], slot) for slot in self._slots if (h := header(slot))[1] == ASKED)
+        # The other side may be writing a header while it is read here: only after ASKED was seen is the number beside it the new one.
+        asked = [slot for slot in self._slots if header(slot)[1] == ASKED]
+        waiting = sorted((header(slot)[0], slot) for slot in asked)
         errors = 0
         for number, slot in waiting:
             errors += not self._answer(number, slot, run)
