@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,18 +14,22 @@ from converters.samples import Samples
 from converters.state import read
 from converters.workshop import Proof
 from edge_agent.bundle.manifest import Step
-from edge_agent.pipeline.postprocess import Verdict, compile_postprocess
+from edge_agent.pipeline.postprocess import Postprocess, Verdict, compile_postprocess
 from edge_agent.values import TensorSpec
 
 _SAID = MappingProxyType({"classifier": "top1", "signal": "error"})
+_OF_STEP = MappingProxyType({"boxes": "detector", "reconstruction_error": "autoencoder"})
 
 
 def choose_metric(processing: Processing, samples: Samples, graph: Graph | None) -> str:
     """What the user says, or else ``regressor`` where there are targets, ``top1`` for models that classify (they have labels, declare a
-    verdict, or end in a softmax), ``error`` for all others."""
+    verdict, or end in a softmax), ``error`` for all others. Steps that find boxes or compare with the input say the kind by themselves."""
     kind = processing.metric.kind
-    if kind:
-        return _SAID.get(kind, kind)
+    op, implied = next(((step.op, _OF_STEP[step.op]) for step in processing.postprocess if step.op in _OF_STEP), ("", ""))
+    if implied and kind not in ("", implied):
+        raise InputError(f"metric.kind: is {kind}, and the postprocessing step {op} makes the model one of kind {implied}")
+    if kind or implied:
+        return _SAID.get(kind or implied, kind or implied)
     if samples.targets is not None:
         return "regressor"
     if samples.labels is not None or processing.decides or processing.labels:
@@ -55,8 +60,13 @@ def verdicts(proof: Proof, processing: Processing) -> list[Verdict]:
         first = () if chosen else (Step("output", {"name": spec.name}),)
         steps = (*first, *steps, Step("threshold", {"at": 0.5}) if single else Step("argmax"))
     decide = compile_postprocess(steps, read(proof.outputs, processing.state), processing.labels)
-    count = len(next(iter(proof.values.values())))
-    return [decide({name: array[i] for name, array in proof.values.items()}) for i in range(count)]
+    return [_alone(decide, {name: array[i] for name, array in proof.values.items()}) for i in range(len(next(iter(proof.values.values()))))]
+
+
+def _alone(decide: Postprocess, outputs: Mapping[str, Any]) -> Verdict:
+    """Of a sample that follows no other: samples are not a stream, and steps must not remember one at the next."""
+    decide.reset()
+    return decide(outputs)
 
 
 def _named(processing: Processing) -> Any:

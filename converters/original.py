@@ -71,12 +71,12 @@ def run_original(
         proof = workshop.prove("original", source.data, source.format, split.evaluate)
     _check_finite(source, proof, split.evaluate)
     try:
-        compile_postprocess(processing.postprocess, read(proof.outputs, processing.state), processing.labels)
+        compile_postprocess(processing.postprocess, read(proof.outputs, processing.state), processing.labels, fed(inputs, processing.state))
     except BundleError as error:
         raise InputError(f"processing file: {error}") from None
     metric = choose_metric(processing, samples, graph)
     if metric != "top1":
-        measure = yardstick(metric, processing.metric, proof, samples, split.evaluate)
+        measure = yardstick(metric, processing.metric, proof, samples, split.evaluate, processing.postprocess)
         return Original(samples, split, proof, metric, measure=measure)
     classes = decisions(proof, processing)
     truth = None if samples.labels is None else tuple(expected(samples.labels[list(split.evaluate)], processing, classes))

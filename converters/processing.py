@@ -24,7 +24,7 @@ else:
 MAX_BYTES = 16 << 20
 _ENDLESS_KEY = re.compile(r"^[^=\n\"'#]*(?:\.[^=.\n\"'#]*){1000}", re.MULTILINE)
 """The parser's time grows with the square of the parts of a dotted key."""
-DECIDING = ("argmax", "topk", "threshold")
+DECIDING = ("argmax", "topk", "threshold", "hysteresis")
 """Postprocessing words that make a verdict out of scores."""
 
 

@@ -21,7 +21,7 @@ from converters.npz import NpzFile
 from edge_agent.bundle.archive import sha256_file
 from edge_agent.bundle.manifest import Step
 from edge_agent.errors import ModelError
-from edge_agent.pipeline.preprocess import compile_preprocess
+from edge_agent.pipeline.preprocess import PICTURE_OPS, compile_preprocess
 from edge_agent.values import TensorSpec
 
 WINDOW = "window"
@@ -48,6 +48,7 @@ class Samples:
         self._npz = NpzFile(path)
         self._inputs = inputs
         self._declared = bool(preprocess)
+        self._pictures = any(step.op in PICTURE_OPS for step in preprocess)
         self._feeders = self._plan(preprocess)
         self.count = self._count()
         self.labels = self._whole_numbers("labels") if "labels" in self._npz.heads else None
@@ -90,7 +91,7 @@ class Samples:
                 if raw.dtype.kind == "f" and not np.isfinite(raw).all():
                     raise InputError(f"{self.path}: array {array}, row {row}: holds NaN or infinity")
                 try:
-                    feed.update(prepare(_as_window(raw)))
+                    feed.update(prepare(_as_window(raw, pictures=self._pictures)))
                 except ModelError as error:
                     raise InputError(f"{self.path}: array {array}, row {row}: {error}") from None
             yield feed
@@ -172,9 +173,10 @@ def _steps_for(name: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(step for step in steps if step.args.get("input") in (None, name))
 
 
-def _as_window(raw: Any) -> Any:
-    """A row as window values (length, channels): one reading for rank 0 and 1; rank 3 and more as one flat reading, C order."""
-    return raw if raw.ndim == 2 else raw.reshape(1, -1)
+def _as_window(raw: Any, *, pictures: bool) -> Any:
+    """A row as window values (length, channels): one reading for rank 0 and 1; rank 3 and more as one flat reading, C order, but as
+    a camera's frame (height, width, colours) for steps that take pictures."""
+    return raw if raw.ndim == 2 or (pictures and raw.ndim == 3) else raw.reshape(1, -1)
 
 
 def _ascending(rows: Any) -> tuple[int, ...]:

@@ -25,12 +25,14 @@ Yardstick = Callable[[Proof], Figures]
 def yardstick(
     metric: str, said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int], postprocess: Sequence[Step] = ()
 ) -> Yardstick | None:
-    """A function from a candidate's answers on ``rows`` to what it loses; ``None`` for metrics that need none. Detectors are read by the
-    step ``boxes`` of ``postprocess`` where there is one. Raises :class:`InputError` where samples or answers are not of the kind."""
+    """A function from a candidate's answers on ``rows`` to what it loses; ``None`` for metrics that need none. What ``said`` leaves open,
+    the form of a detector's answers and the limit of an alarm, the device's own steps ``postprocess`` say. Raises :class:`InputError` where
+    samples or answers are not of the kind."""
     if metric == "regressor":
         return _regressor(original, samples, rows)
     if metric == "autoencoder":
-        return _autoencoder(said, original, samples, rows)
+        limit = _alarm_of(postprocess) if said.threshold is None else said.threshold
+        return _autoencoder(limit, original, samples, rows)
     if metric == "detector":
         read = box_reader([spec.name for spec in original.outputs], said, next((step for step in postprocess if step.op == "boxes"), None))
         before = _detections(original, read)
@@ -47,10 +49,16 @@ def _regressor(original: Proof, samples: Samples, rows: Sequence[int]) -> Yardst
     return lambda proof: compare_regression(before, _first(proof), targets)
 
 
-def _autoencoder(said: MetricSaid, original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick:
+def _alarm_of(postprocess: Sequence[Step]) -> float | None:
+    """The limit that the device's own steps raise an alarm at, if they do."""
+    limits = (step.args.get({"threshold": "at", "hysteresis": "on"}.get(step.op, "")) for step in postprocess)
+    return next((float(limit) for limit in limits if limit is not None), None)
+
+
+def _autoencoder(limit: float | None, original: Proof, samples: Samples, rows: Sequence[int]) -> Yardstick:
     labels = None if samples.labels is None else samples.labels[list(rows)]
     before = alarm_scores(original, samples, rows)
-    return lambda proof: compare_reconstruction(before, alarm_scores(proof, samples, rows), said.threshold, labels)
+    return lambda proof: compare_reconstruction(before, alarm_scores(proof, samples, rows), limit, labels)
 
 
 def alarm_scores(proof: Proof, samples: Samples, rows: Sequence[int]) -> Any:

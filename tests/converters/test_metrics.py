@@ -14,12 +14,13 @@ from tiny_nets import Net
 
 from converters.__main__ import main
 from converters.errors import InputError
-from converters.metrics.boxes import detections
+from converters.metrics.boxes import box_reader, detections
 from converters.metrics.detection import compare_detections
 from converters.metrics.reconstruction import area, compare_reconstruction
 from converters.metrics.regression import compare_regression
 from converters.metrics.said import MetricSaid
 from converters.processing import read_processing
+from edge_agent.bundle.manifest import Step
 
 
 def test_a_regressor_loses_what_it_explains_less() -> None:
@@ -94,6 +95,39 @@ def test_a_build_of_an_autoencoder_tells_its_new_threshold(tmp_path: Path, capsy
     assert item["metric"] == "autoencoder"
     assert item["threshold"]["declared"] == 2.0
     assert item["threshold"]["derived"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_the_device_steps_say_how_an_autoencoder_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(3)
+    np.savez(tmp_path / "s.npz", x=random.normal(size=(160, 8)).astype(np.float32))
+    (tmp_path / "p.toml").write_text(ALARM)
+    options = ["--profile", "rpi4", "--name", "m", "--version", "1", "--force", "--max-drop", "0.05", "--scheme", "int8", "--no-search"]
+    given = ["--samples", str(tmp_path / "s.npz"), "--processing", str(tmp_path / "p.toml"), "-o", str(tmp_path / "m.edgemodel")]
+    assert main(["build", str(autoencoder(tmp_path / "m.onnx")), *options, *given, "--json"]) == 0
+    item = json.loads(capsys.readouterr().out)["candidates"][0]
+    assert (item["metric"], item["threshold"]["declared"]) == ("autoencoder", 2.0)
+    (tmp_path / "p.toml").write_text("labels = ['odd']\n[metric]\nkind = 'classifier'\n" + ALARM.split("\n", 1)[1])
+    assert main(["build", str(autoencoder(tmp_path / "m.onnx")), *options, *given]) == 2
+    assert "metric.kind: is classifier, and the postprocessing step reconstruction_error makes" in capsys.readouterr().err
+
+
+ALARM = """labels = ['odd']
+[[postprocess]]
+op = 'reconstruction_error'
+[[postprocess]]
+op = 'hysteresis'
+on = 2.0
+off = 1.5
+"""
+
+
+def test_detectors_are_read_by_the_step_that_the_device_runs() -> None:
+    step = Step("boxes", {"kind": "corners", "order": "yx", "activation": "sigmoid", "min_score": 0.6})
+    read = box_reader(["b", "s"], MetricSaid(kind="detector"), step)
+    found = read({"b": np.array([[[2.0, 1.0, 4.0, 3.0], [0.0, 0.0, 9.0, 9.0]]]), "s": np.array([[[0.0, 1.0], [0.1, 0.0]]])})
+    assert found.tolist() == [[1, 2, 3, 4, 1, pytest.approx(1 / (1 + np.exp(-1)))]]
+    with pytest.raises(InputError, match=r"metric.args.kind: 'rcnn' is not one of"):
+        box_reader(["b"], MetricSaid(), Step("boxes", {"kind": "rcnn"}))
 
 
 def test_a_build_of_a_regressor_is_judged_by_its_targets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

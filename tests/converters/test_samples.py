@@ -37,6 +37,14 @@ def test_rows_go_through_the_device_preprocessing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fed[1]["image"].ravel(), pixels[7] * 0.5)
 
 
+def test_pictures_reach_steps_that_take_pictures_as_the_camera_gives_them(tmp_path: Path) -> None:
+    pictures = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+    steps = (Step("crop", {"size": [2, 2]}), Step("colour", {"to": "bgr"}))
+    samples = Samples(write(tmp_path, window=pictures), (TensorSpec("x", "uint8", (1, 2, 2, 3)),), steps)
+    for feed, picture in zip(samples.feeds([0, 1]), pictures, strict=True):
+        assert np.array_equal(feed["x"][0], picture[1:3, 2:4, ::-1])
+
+
 def test_each_input_has_its_array_or_all_share_the_window(tmp_path: Path) -> None:
     path = write(tmp_path, a=np.ones((5, 2)), b=np.ones((5, 3)))
     fed = next(Samples(path, TWO, (Step("scale", {"factor": 3.0, "input": "b"}),)).feeds((0,)))
