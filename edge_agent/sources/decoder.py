@@ -49,9 +49,9 @@ def choose_decoder(name: str, options: Mapping[str, Any], clock: Clock) -> Decod
         most = int(options.get("max_message_bytes", _MAX_MESSAGE_BYTES))
         if "dtype" in options:
             records = RecordReader(name, RecordForm.of(options), clock)
-            return PrefixedDecoder(name, most, records.take_whole)
+            return PrefixedDecoder(most, records.take_whole)
         texts = _Texts(name, choose_framing("auto", fields_of(options)), clock)
-        return PrefixedDecoder(name, most, texts.take)
+        return PrefixedDecoder(most, texts.take)
     lines = LineBuffer(int(options.get("max_line_bytes", _MAX_LINE_BYTES)), torn_start=False)
     return LineDecoder(lines, _Texts(name, choose_framing(framing, fields_of(options)), clock))
 
@@ -136,8 +136,8 @@ class RawDecoder:
 class PrefixedDecoder:
     """Messages, each after its length: 4 bytes, the high one first. A length that cannot be is a SourceError: the rest is lost."""
 
-    def __init__(self, name: str, max_message_bytes: int, take: Callable[[bytes], Sample | None]) -> None:
-        self._name, self._max, self._take = name, max_message_bytes, take
+    def __init__(self, max_message_bytes: int, take: Callable[[bytes], Sample | None]) -> None:
+        self._max, self._take = max_message_bytes, take
         self._rest = bytearray()
         self.garbage = 0
 
@@ -161,7 +161,7 @@ class PrefixedDecoder:
         size = int.from_bytes(self._rest[:_PREFIX_BYTES], "big")
         if not 0 < size <= self._max:
             self.garbage += 1
-            raise SourceError(f"source {self._name}: a message says that it has {size} bytes, 1 to {self._max} are allowed")
+            raise SourceError(f"sent a message that says it has {size} bytes, 1 to {self._max} are allowed")
         end = _PREFIX_BYTES + size
         if len(self._rest) < end:
             return None
