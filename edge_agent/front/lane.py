@@ -175,7 +175,7 @@ class Lane:
         if exchange.plan.served is not link.served:
             plan = replanned(exchange.plan, link.served)
             if plan is None:
-                text = f"model {self.name}: version {link.served.version} serves now, it takes other inputs than {exchange.plan.served.version}"
+                text = f"model {self.name}: version {link.served.version} serves now, and takes other inputs"
                 self._fail(exchange, 400, text)
                 return
             exchange.plan = plan

@@ -86,8 +86,10 @@ class WorkerLink:
         done = []
         for number, exchange in self.asked.items():
             base = (number % self._slots) * self._slot_bytes
-            there, status, length, model_us = _HEADER.unpack_from(self._memory, base)
+            there, status, _, _ = _HEADER.unpack_from(self._memory, base)
             if there == number and status >= ANSWERED:
+                # Read again: the worker may have been writing it, and writes the status before the rest.
+                _, _, length, model_us = _HEADER.unpack_from(self._memory, base)
                 done.append((exchange, base, length if status == REFUSED else -1, model_us))
         for entry in done:
             del self.asked[entry[0].number]
