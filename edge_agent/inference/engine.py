@@ -243,7 +243,7 @@ class Engine:
         return self._loop.call(self._plane.statuses)
 
     def pipelines(self) -> tuple[PipelineStatus, ...]:
-        """As each pipeline last told, at most 250 ms ago while it works."""
+        """As each pipeline last told, at most half a second ago while it works."""
         return self._loop.call(lambda: tuple(handle.status() for handle in self._plane.pipelines.values()))
 
     def processes(self) -> tuple[tuple[str, int], ...]:

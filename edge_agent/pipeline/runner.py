@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -25,6 +25,8 @@ from edge_agent.pipeline.window import WindowMaker
 from edge_agent.values import Prediction, Window
 
 MOST_POISONS = 64
+LISTEN_EVERY_NS = 10_000_000
+"""How often a pipeline that never waits looks whether the engine said something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class PipelineRunner:
         )
         self._chain = Chain(parts.name, parts.stages, self._models)
         self._busy = False
+        self._listened_ns = 0
         self._failing = ""
         self._poisons: OrderedDict[bytes, None] = OrderedDict()
         self._idle_poll = select.poll()
@@ -98,8 +101,13 @@ class PipelineRunner:
                 self._settle(window, queued_ns)
                 if self._models.ending:
                     break
-        self._models.listen()
+            if self._clock.monotonic_ns() >= self._listened_ns + LISTEN_EVERY_NS:
+                self._listen()
         self._tell_status()
+
+    def _listen(self) -> None:
+        self._models.listen()
+        self._listened_ns = self._clock.monotonic_ns()
 
     def _take(self) -> tuple[Sequence[Window], int] | None:
         """The windows that the next sample or block completes, and when it was queued; with ``newest_only`` the last of all that waits."""
@@ -157,9 +165,12 @@ class PipelineRunner:
 
     def _pause(self) -> None:
         """Until a sample or a message comes, or a look at the status is due."""
-        silence(self._parts.intake.bell_fd)
-        if not self._parts.intake.counts().waiting:
-            self._idle_poll.poll(self._parts.voice.pause_ms() + 1)
+        bell_fd = self._parts.intake.bell_fd
+        for fd, _ in self._idle_poll.poll(self._parts.voice.pause_ms() + 1):
+            if fd == bell_fd:
+                silence(bell_fd)
+            else:
+                self._listen()
 
     def _while_blocked(self) -> bool:
         """A sink whose policy is to block keeps us: that is no reason to think the pipeline stuck."""
@@ -189,10 +200,10 @@ class PipelineRunner:
         busy = self._busy or waiting.waiting > 0
         brief: dict[str, Any] = {
             "state": "waiting" if not self._models.ready else "ended" if ended and not busy else "running",
-            "counters": asdict(self._tally.counters(waiting, parts.windower.discarded, parts.inbox.lost)),
+            "counters": plain(self._tally.counters(waiting, parts.windower.discarded, parts.inbox.lost)),
             "busy": busy,
-            "sinks": {name: asdict(counts) for name, counts in parts.outlet.counts().items()},
-            "shadow": asdict(self._models.shadowing.report),
+            "sinks": {name: plain(counts) for name, counts in parts.outlet.counts().items()},
+            "shadow": plain(self._models.shadowing.report),
             "last_error": self._failing or parts.intake.last_error or parts.outlet.last_error,
         }
         parts.voice.status(brief, self._totals, now=now)
@@ -202,6 +213,11 @@ class PipelineRunner:
             "latency": self._tally.latency(),
             "serving": {model: totals.told() for model, totals in self._tally.serving.items()},
         }
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """The fields of a flat dataclass: what ``asdict`` makes of it, without copying what cannot change."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _digest(window: Window) -> bytes:

@@ -45,8 +45,9 @@ class PipelineTold:
         moved = (counters.windows, counters.failed) != (self.counters.windows, self.counters.failed)
         self.state = message["state"]
         self.counters = counters
-        self.latency = {stage: snapshot_from(tree) for stage, tree in message["latency"].items()}
-        self.serving = {model: totals_from(tree) for model, tree in message["serving"].items()}
+        if "latency" in message:
+            self.latency = {stage: snapshot_from(tree) for stage, tree in message["latency"].items()}
+            self.serving = {model: totals_from(tree) for model, tree in message["serving"].items()}
         self.shadow = ShadowReport(**message["shadow"])
         self.sinks = {name: SinkCounts(**counts) for name, counts in message["sinks"].items()}
         self.last_error = message["last_error"]

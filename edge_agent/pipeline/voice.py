@@ -9,8 +9,9 @@ from edge_agent.clock import Clock
 from edge_agent.errors import EdgeError
 from edge_agent.inference.wire import Channel, ChannelFull
 
-STATUS_EVERY_NS = 250_000_000
+STATUS_EVERY_NS = 500_000_000
 HEARTBEAT_EVERY_NS = 1_000_000_000
+TOTALS_EVERY_NS = 2_000_000_000
 SEND_TIMEOUT_S = 1.0
 CONTROL_TIMEOUT_S = 30.0
 
@@ -24,6 +25,7 @@ class Voice:
         self._told: Mapping[str, Any] = {}
         self._told_ns = 0
         self._looked_ns = 0
+        self._totals_ns = 0
 
     def say(self, message: Mapping[str, Any], timeout_s: float = CONTROL_TIMEOUT_S) -> None:
         """Raises ChannelClosed, and ChannelFull when the engine does not listen for so long."""
@@ -41,19 +43,26 @@ class Voice:
         return max(0.0, (self._looked_ns + STATUS_EVERY_NS - self._clock.monotonic_ns()) / 1e6)
 
     def due(self) -> bool:
-        """Whether it is time to look at the status again; once true, false for the next 250 ms."""
+        """Whether it is time to look at the status again; once true, false for the next half second."""
         now_ns = self._clock.monotonic_ns()
         if now_ns < self._looked_ns + STATUS_EVERY_NS:
             return False
         self._looked_ns = now_ns
         return True
 
-    def status(self, brief: Mapping[str, Any], rest: Callable[[], Mapping[str, Any]], *, now: bool = False) -> None:
-        """Say the status when ``brief`` changed, as a heartbeat each second, or because ``now``; ``rest`` is what costs to gather."""
+    def status(self, brief: Mapping[str, Any], totals: Callable[[], Mapping[str, Any]], *, now: bool = False) -> None:
+        """Say the status when ``brief`` changed, as a heartbeat each second, or because ``now``.
+
+        ``totals`` are what costs to gather and to read: at most every two seconds, and whenever ``state`` changed.
+        """
         now_ns = self._clock.monotonic_ns()
-        if now or brief != self._told or now_ns >= self._told_ns + HEARTBEAT_EVERY_NS:
-            try:
-                self.say({"event": "status", **brief, **rest()}, SEND_TIMEOUT_S)
-            except ChannelFull:
-                return
-            self._told, self._told_ns = brief, now_ns
+        if not now and brief == self._told and now_ns < self._told_ns + HEARTBEAT_EVERY_NS:
+            return
+        whole = now or brief["state"] != self._told.get("state") or now_ns >= self._totals_ns + TOTALS_EVERY_NS
+        try:
+            self.say({"event": "status", **brief, **(totals() if whole else {})}, SEND_TIMEOUT_S)
+        except ChannelFull:
+            return
+        self._told, self._told_ns = brief, now_ns
+        if whole:
+            self._totals_ns = now_ns

@@ -43,7 +43,7 @@ class LatencyHistogram:
     __slots__ = ("_counts", "_max_us")
 
     def __init__(self) -> None:
-        self._counts = [0] * BUCKETS
+        self._counts: dict[int, int] = {}
         self._max_us = 0.0
 
     def record(self, us: float) -> None:
@@ -51,14 +51,15 @@ class LatencyHistogram:
         # bucket() written out: the call would cost as much as the work. max(0.0, nan) is 0.0 in this order.
         ticks = int(min(max(0.0, us), LIMIT_US) * TICKS_PER_US)
         shift = ticks.bit_length() - 6
-        self._counts[ticks if shift <= 0 else (shift << 5) + (ticks >> shift)] += 1
+        index = ticks if shift <= 0 else (shift << 5) + (ticks >> shift)
+        counts = self._counts
+        counts[index] = counts.get(index, 0) + 1
         if self._max_us < us < _INFINITE:
             self._max_us = us
 
     def snapshot(self) -> HistogramSnapshot:
         """What was counted until now; at most a record in flight is missing."""
-        counts = self._counts.copy()
-        return HistogramSnapshot({index: count for index, count in enumerate(counts) if count}, self._max_us)
+        return HistogramSnapshot(self._counts.copy(), self._max_us)
 
 
 def count(snapshot: HistogramSnapshot) -> int:
