@@ -39,13 +39,17 @@ def build_parser() -> argparse.ArgumentParser:
 
     _talking(commands, "cancel", "take back the update that is under way; the version before serves")
 
-    bench = _talking(commands, "bench", "time a model: start, p50/p95/p99, memory (a file needs no running agent)")
+    bench = _talking(commands, "bench", "time models side by side: start, p50/p95/p99, processor time, memory (a file needs no agent)")
     bench.add_argument(
         "model", nargs="+", metavar="NAME_OR_FILE", help="a model of the running agent, or a .onnx, .tflite or .edgemodel file"
     )
-    bench.add_argument("--runs", type=_positive, default=200, help="timed runs of each model (default 200)")
-    bench.add_argument("--warmup", type=int, default=20, help="runs before timing starts (default 20)")
-    bench.add_argument("--threads", type=_positive, default=1, help="threads inside one inference (default 1)")
+    bench.add_argument("--runs", type=_positive, metavar="N", help="timed runs of each model (default: one second of them)")
+    bench.add_argument("--seconds", type=_seconds, metavar="S", help="time each model for S seconds at most")
+    bench.add_argument("--warmup", type=_whole, default=20, metavar="N", help="runs before timing starts (default 20)")
+    bench.add_argument("--threads", type=_numbers, default=(1,), metavar="N[,N]", help="threads inside one inference (default 1)")
+    bench.add_argument("--ops", action="store_true", help="also the time by operator, in a pass of its own, where the runtime tells")
+    bench.add_argument("--tune", action="store_true", help="try options on this board and say which the model runs best with")
+    bench.add_argument("--rate", type=_seconds, default=0.0, metavar="HZ", help="with --tune: how often a second the model will be asked")
     return parser
 
 
@@ -80,6 +84,26 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(_positive(word.strip()) for word in text.split(","))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,12 +60,12 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class OpTime:
-    """Mean microseconds per inference of one node of the model, or of all nodes of one operator (``node`` empty, ``count`` of them)."""
+    """Microseconds of an inference (median) that a node of the model takes, or all ``count`` nodes of an operator (``node`` empty)."""
 
     op: str
     node: str
     count: int
-    mean_us: float
+    us: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,8 @@ def summarize(
 def by_operator(ops: Sequence[OpTime]) -> list[OpTime]:
     """Nodes of the same operator added up, the slowest first."""
     kinds = {op.op for op in ops}
-    sums = [
-        OpTime(kind, "", sum(o.count for o in ops if o.op == kind), sum(o.mean_us * o.count for o in ops if o.op == kind)) for kind in kinds
-    ]
-    return sorted(sums, key=lambda op: (-op.mean_us, op.op))
+    sums = [OpTime(kind, "", sum(o.count for o in ops if o.op == kind), sum(o.us * o.count for o in ops if o.op == kind)) for kind in kinds]
+    return sorted(sums, key=lambda op: (-op.us, op.op))
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

@@ -29,40 +29,41 @@ class Measured:
 
 class Apart:
     """A process that holds ``subject``; use it as a context. With ``forked`` it is made from this process, which must have one thread and
-    has the runtime imported: milliseconds instead of a start. Every call raises ModelError with what it said, or how it died."""
+    has the runtime imported: milliseconds instead of a start. ``cpu_s`` is the processor time it used when it last answered.
 
-    def __init__(self, subject: Subject, *, forked: bool = False) -> None:
+    Every call raises ModelError with what it said, how it died, or that it did not answer within ``timeout_s``.
+    """
+
+    def __init__(self, subject: Subject, *, forked: bool = False, timeout_s: float | None = None) -> None:
         self.subject = subject
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 closed in close()
         ours, theirs = socket.socketpair()
         self._connection = ours
+        self._connection.settimeout(timeout_s)
         self._lines = ours.makefile("r")
         with theirs:
             self._pid = self._fork(theirs) if forked else self._start(theirs)
         self._status: int | None = None
-        self._cpu_s = 0.0
+        self.cpu_s = 0.0
 
     def load(self, warmup: int) -> Loaded:
         """Load and warm up the model."""
         s = self.subject
         order = {"do": "load", "path": s.path, "manifest": s.manifest, "folder": s.folder}
         answer = self._ask({**order, "options": options_to_json(s.options), "warmup": warmup})
-        answer.pop("cpu_s")
+        self.cpu_s = answer.pop("cpu_s")
         return Loaded(**{**answer, "notes": tuple(answer["notes"])})
 
     def round(self, runs: int, seconds: float) -> Measured:
         """Up to ``runs`` inferences within ``seconds`` (one at least)."""
         answer = self._ask({"do": "round", "runs": runs, "seconds": seconds})
+        self.cpu_s = answer["cpu_s"]
         return Measured(Round(tuple(answer["times_us"]), answer["cpu_us"], answer["involuntary"]), answer["peak_mib"])
 
     def ops(self, runs: int) -> tuple[list[OpTime], str]:
         """Times by node, or why there are none."""
         answer = self._ask({"do": "ops", "runs": runs})
-        return [OpTime(op, node, 1, mean_us) for op, node, mean_us in answer["ops"]], answer["note"]
-
-    def cpu_s(self) -> float:
-        """Processor time it used in all; call after :meth:`close`."""
-        return self._cpu_s
+        return [OpTime(op, node, 1, us) for op, node, us in answer["ops"]], answer["note"]
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -83,6 +84,8 @@ class Apart:
         try:
             self._connection.sendall(json.dumps(order).encode() + b"\n")
             line = self._lines.readline()
+        except TimeoutError:
+            raise ModelError(f"{self.subject.label}: no answer within {self._connection.gettimeout():.0f} s") from None
         except OSError:
             line = ""
         if not line:
@@ -102,7 +105,7 @@ class Apart:
             stderr=self._said,
             env={**os.environ, **STARTED_WITH},
         )
-        child.returncode = 0  # waited for here, with what it used
+        child.returncode = 0  # waited for here, forked or not
         return child.pid
 
     def _fork(self, theirs: socket.socket) -> int:
@@ -125,8 +128,7 @@ class Apart:
         return pid
 
     def _wait(self) -> int:
-        _, status, usage = os.wait4(self._pid, 0)
-        self._cpu_s = usage.ru_utime + usage.ru_stime
+        _, status = os.waitpid(self._pid, 0)
         self._status = os.waitstatus_to_exitcode(status)
         return self._status
 

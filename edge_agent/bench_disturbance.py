@@ -10,6 +10,7 @@ from edge_agent.bench import Round
 from firmware_hooks.base import BoardReader
 from firmware_hooks.sysfs import numbered, read_int
 
+Load = Callable[[], tuple[float, float, float]]
 SWITCHES_PER_S = 20.0
 """Involuntary context switches a second that a round may have: a lone program has next to none, and a shared core one each few ms."""
 
@@ -19,9 +20,7 @@ _SLOWER = 0.9
 class Disturbance:
     """Looks around after each round. ``board`` None where nothing is known about it; ``root`` is ``/`` but in tests."""
 
-    def __init__(
-        self, board: BoardReader | None, root: Path = Path("/"), load: Callable[[], tuple[float, float, float]] = os.getloadavg
-    ) -> None:
+    def __init__(self, board: BoardReader | None, root: Path = Path("/"), load: Load = os.getloadavg) -> None:
         self._board = board
         self._cpus = [cpu / "cpufreq" for cpu in numbered(root / "sys/devices/system/cpu", "cpu")]
         self._load = load

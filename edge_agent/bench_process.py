@@ -84,7 +84,9 @@ class _Bench:
         times_us = self._run(order["runs"], order["seconds"])
         switches = _involuntary() - switches
         threading.Event().wait(_AFTERGLOW_S)
-        return {"times_us": times_us, "cpu_us": _cpu_us() - before, "involuntary": switches, "peak_mib": process.peak_rss_mib()}
+        cpu_us = _cpu_us()
+        costs = {"cpu_us": cpu_us - before, "involuntary": switches, "peak_mib": process.peak_rss_mib(), "cpu_s": cpu_us / 1e6}
+        return {"times_us": times_us, **costs}
 
     def ops(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Time by node, where the runtime tells."""

@@ -6,33 +6,37 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from edge_agent.bench import BenchResult, Loaded, OpTime, Round, Subject, by_operator, summarize
+from edge_agent.bench import BenchResult, OpTime, Round, Subject, by_operator, summarize
 from edge_agent.bench_apart import Apart
 from edge_agent.bench_disturbance import Disturbance
 
+DEFAULT_S = 1.0
+OP_RUNS = 50
 _MOST_IN_A_ROUND = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``runs`` timed inferences of each subject (or ``seconds`` of them, when given) over ``rounds``, after ``warmup`` untimed ones; with
-    ``ops`` another pass tells the time by operator."""
+    """``runs`` timed inferences of each subject and ``seconds`` of them at most, where given, in ``rounds`` turns, after ``warmup`` untimed
+    ones; with ``ops`` another pass tells the time by operator. One second when neither is said."""
 
-    runs: int = 200
-    warmup: int = 20
+    runs: int | None = None
     seconds: float | None = None
+    warmup: int = 20
     rounds: int = 10
     ops: bool = False
 
     @property
     def turns(self) -> int:
-        return self.rounds if self.seconds is not None else min(self.rounds, self.runs)
+        return self.rounds if self.runs is None else min(self.rounds, self.runs)
 
     def of_turn(self, turn: int) -> tuple[int, float]:
         """Inferences and seconds at most of one subject in ``turn``; the inferences of all turns add up to ``runs``."""
-        if self.seconds is not None:
-            return _MOST_IN_A_ROUND, self.seconds / self.turns
-        return self.runs * (turn + 1) // self.turns - self.runs * turn // self.turns, float("inf")
+        seconds = DEFAULT_S if self.runs is None and self.seconds is None else self.seconds
+        share_s = float("inf") if seconds is None else seconds / self.turns
+        if self.runs is None:
+            return _MOST_IN_A_ROUND, share_s
+        return self.runs * (turn + 1) // self.turns - self.runs * turn // self.turns, share_s
 
 
 def measure(subjects: Sequence[Subject], plan: Plan, disturbance: Disturbance) -> list[BenchResult]:
@@ -50,7 +54,7 @@ def measure(subjects: Sequence[Subject], plan: Plan, disturbance: Disturbance) -
                 rounds[index].append(replace(seen.round, disturbed=disturbance.after(seen.round)))
         ops = [_ops(apart, plan) for apart in held]
     return [
-        _result(subject, of, mine, rounds[0], peak, told)
+        summarize(subject, of, mine, rounds[0], peak, *told)
         for subject, of, mine, peak, told in zip(subjects, loaded, rounds, peaks, ops, strict=True)
     ]
 
@@ -58,11 +62,5 @@ def measure(subjects: Sequence[Subject], plan: Plan, disturbance: Disturbance) -
 def _ops(apart: Apart, plan: Plan) -> tuple[list[OpTime], str]:
     if not plan.ops:
         return [], ""
-    nodes, note = apart.ops(max(1, min(plan.runs, 100)))
+    nodes, note = apart.ops(OP_RUNS)
     return [*by_operator(nodes), *nodes], note
-
-
-def _result(
-    subject: Subject, loaded: Loaded, mine: list[Round], first: list[Round], peak_mib: float, told: tuple[list[OpTime], str]
-) -> BenchResult:
-    return summarize(subject, loaded, mine, first, peak_mib, *told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.config_file import load_config
-from edge_agent.errors import AgentUnreachable, CommandError, EdgeError
+from edge_agent.errors import CommandError
 from edge_agent.serving.local_client import call_agent
 from edge_agent.serving.local_socket import socket_path
 
@@ -110,42 +109,10 @@ def _carry_out(args: argparse.Namespace, request: Mapping[str, Any], attach: Pat
     return 0 if result["status"] == "done" else 1
 
 
-def bench(args: argparse.Namespace) -> int:
-    from edge_agent.bench_apart import bench_apart
+def measure_models(args: argparse.Namespace) -> int:
+    from edge_agent.bench_command import run
 
-    results = []
-    for name in args.model:
-        path = _bench_target(args, name)
-        results.append((name, bench_apart(path, runs=args.runs, warmup=args.warmup, threads=args.threads)))
-    if args.json:
-        print(json.dumps([{"model": name, **dataclasses.asdict(r)} for name, r in results], indent=2))
-        return 0
-    print(f"{'model':28} {'runtime':22} {'init ms':>8} {'p50 us':>9} {'p95 us':>9} {'p99 us':>9} {'RSS MiB':>8} {'file kB':>9}")
-    for name, r in results:
-        runtime = f"{r.runtime} {r.runtime_version}"
-        print(
-            f"{Path(name).name[:28]:28} {runtime:22} {r.init_ms:8.1f} {r.p50_us:9.1f} {r.p95_us:9.1f} {r.p99_us:9.1f} "
-            f"{r.peak_rss_mib:8.1f} {r.file_bytes / 1000:9.1f}"
-        )
-    return 0
-
-
-def _bench_target(args: argparse.Namespace, name: str) -> Path:
-    path = Path(name)
-    if path.suffix in (".onnx", ".tflite", ".edgemodel"):
-        if not path.is_file():
-            raise CommandError(f"{path}: no such file")
-        return path
-    try:
-        models = call_agent(find_socket(args), {"call": "models"})
-    except AgentUnreachable as error:
-        raise AgentUnreachable(f"{name!r} is not a model file, and to ask the agent for it: {error}") from None
-    for model in models:
-        if model["name"] == name and model.get("model_file"):
-            return Path(model["model_file"])
-        if model["name"] == name:
-            raise EdgeError(f"the agent has no version of the model {name!r} yet: it is {model['state']}")
-    raise EdgeError(f"the agent has no model {name!r}; it has: {', '.join(m['name'] for m in models) or 'none'}")
+    return run(args, lambda: call_agent(find_socket(args), {"call": "models"}))
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -154,5 +121,5 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "install": install,
     "rollback": rollback,
     "cancel": cancel,
-    "bench": bench,
+    "bench": measure_models,
 }
