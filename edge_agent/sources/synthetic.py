@@ -66,7 +66,15 @@ class SyntheticSource:
             if self._clock.monotonic_ns() < due_ns:
                 return None
         values = self._make(rows)
-        sample = Sample(self.name, self._seq, first_ns or now_ns, values if rows > 1 else values[0], None, rows, round(self._period_ns))
+        sample = Sample(
+            self.name,
+            self._seq,
+            first_ns if self._period_ns else now_ns,
+            values if rows > 1 else values[0],
+            None,
+            rows,
+            round(self._period_ns),
+        )
         self._seq += rows
         return sample
 
@@ -74,7 +82,7 @@ class SyntheticSource:
         self._woken.set()
 
     def _due_ns(self, seq: int) -> int:
-        """0 when nothing is ever waited for."""
+        """Long past when nothing is ever waited for."""
         return self._start_ns + round((seq - self._start_seq) * self._period_ns) if self._period_ns else 0
 
     def _make(self, rows: int) -> Any:
