@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import deploy, footprint, handover, hop, install_size, swap
+from benchmarks.assets import measure as assets
 from benchmarks.convert import (
     choice,
     cold,
@@ -51,6 +52,7 @@ FIGURES: Mapping[str, Figure] = {
     "hop": Figure("Added latency of a window over a bare runtime call, same run", hop.hop, hop.lines),
     "swap": Figure("Samples lost in 100 swaps at 100 Hz", swap.swap, swap.lines),
     "footprint": Figure("Memory of each device process at rest, one model", footprint.footprint, footprint.lines),
+    "assets": Figure("Published models through the whole engine: does each keep its figure?", assets.measure, assets.lines),
     "deploy": Figure("Wall time of an update over the air, inference running", deploy.deploy, deploy.lines),
     "fidelity": Figure("Noise that int8 brings to three networks, beside ONNX Runtime's quantizer", fidelity.measure, fidelity.lines),
     "outliers": Figure("Accuracy after calibration on corrupt samples, beside the same", outliers.measure, outliers.lines),
@@ -141,7 +143,10 @@ def main() -> int:
         "--quick", action="store_true", help="a short run of those that have one: to see that they work, not for their numbers"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write them as JSON")
+    parser.add_argument("--assets", type=Path, metavar="FOLDER", help="published models and data (default $EDGE_ASSETS, ../shared/assets)")
     args = parser.parse_args()
+    if args.assets:
+        os.environ["EDGE_ASSETS"] = str(args.assets)
     names = [member for name in args.names for member in GROUPS.get(name, (name,))]
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
