@@ -19,7 +19,7 @@ from benchmarks.inference.nets import NETS
 from benchmarks.inference.perf_analyzer import throughput
 from benchmarks.inference.processes import cpu_ns
 from benchmarks.inference.server import Server
-from benchmarks.inference.truth import check_answers
+from benchmarks.inference.truth import check_answers, true_answers
 
 CLIENTS = (1, 4)
 NAMES = ("sense", "img")
@@ -33,8 +33,9 @@ def measure(*, quick: bool = False, contenders: Sequence[Contender] = EVERYONE) 
     to Triton's (median over the rounds). ``perf_analyzer``: its own throughput, by server and concurrency."""
     rounds, seconds = (QUICK_ROUNDS, QUICK_ROUND_S) if quick else (ROUNDS, ROUND_S)
     with models_of(*NAMES) as models, standing(contenders, models) as stand:
+        wanted = true_answers(models)
         for server in stand.servers.values():
-            check_answers(server, models)
+            check_answers(server, wanted)
         found = {
             f"{net}, {clients} client{'s' * (clients > 1)}": _rounds(stand, net, clients, rounds, seconds)
             for net in NAMES
