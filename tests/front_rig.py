@@ -203,8 +203,8 @@ class FrontRig:
         with self.connect() as client:
             return client.ask(method, path, body, headers)
 
-    def infer(self, values: Sequence[float], model: str = "tiny") -> Answer:
-        return self.ask("POST", f"/v2/models/{model}/infer", infer_json(values))
+    def infer(self, values: Sequence[float], model: str = "tiny", name: str = "x") -> Answer:
+        return self.ask("POST", f"/v2/models/{model}/infer", infer_json(values, name))
 
     def close(self) -> None:
         try:
@@ -222,9 +222,9 @@ class FrontRig:
             self._unix.close()
 
 
-def infer_json(values: Sequence[float]) -> dict[str, Any]:
+def infer_json(values: Sequence[float], name: str = "x") -> dict[str, Any]:
     """A request for the tiny model."""
-    return {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": list(values)}]}
+    return {"inputs": [{"name": name, "shape": [1, len(values)], "datatype": "FP32", "data": list(values)}]}
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,9 @@ class Lane:
     def _take_answers(self, link: Link) -> None:
         now_ns, totals = self._loop.now_ns, self.totals
         for exchange, base, refused, model_us in link.answered():
-            link.busy_ns += now_ns - max(exchange.asked_ns, link.last_answer_ns)
+            # A worker answers one request after the other: this one's turn came when the one before it was answered.
+            began_ns = max(exchange.asked_ns, link.last_answer_ns)
+            link.busy_ns += now_ns - began_ns
             link.last_answer_ns = now_ns
             link.answers += 1
             if refused >= 0:
@@ -204,7 +206,7 @@ class Lane:
             if exchange.canary:
                 totals.last_answer_ns = now_ns
             elif exchange.answerer is not NOBODY:
-                totals.answer(now_ns, exchange.arrived_ns, exchange.asked_ns, model_us)
+                totals.answer(now_ns, exchange.arrived_ns, began_ns, model_us)
                 self.last_good = exchange
             exchange.answerer.done(exchange, *link.values(base))
 

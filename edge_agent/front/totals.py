@@ -36,12 +36,12 @@ class Totals:
     last_answer_ns: int = 0
     total: LatencyHistogram = field(default_factory=LatencyHistogram)
 
-    def answer(self, now_ns: int, arrived_ns: int, asked_ns: int, model_us: float) -> None:
-        """Count one request that was answered now."""
+    def answer(self, now_ns: int, arrived_ns: int, began_ns: int, model_us: float) -> None:
+        """Count one request that was answered now, and whose turn with a worker came at ``began_ns``."""
         total_ns = now_ns - arrived_ns
         self.answered += 1
         self.total_ns += total_ns
-        self.queue_ns += asked_ns - arrived_ns
+        self.queue_ns += began_ns - arrived_ns
         self.model_ns += int(model_us * 1000)
         self.last_answer_ns = now_ns
         self.total.record(total_ns / 1000)

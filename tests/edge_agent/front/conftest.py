@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from echo_model import echo_bundle
 from front_rig import FrontRig
 
 from benchmarks.tiny_model import TinyBundle, make_bundle
@@ -41,3 +42,9 @@ def served(rig: FrontRig, bundle: TinyBundle) -> FrontRig:
     """An API with one worker of the tiny model."""
     rig.serve(bundle)
     return rig
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> TinyBundle:
+    """A model that gives back what it gets: a row of any length, up to the room of a link."""
+    return echo_bundle(tmp_path / "wide", "wide", [1, "n"])
