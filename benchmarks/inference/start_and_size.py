@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ from benchmarks.inference.nets import NETS
 from benchmarks.inference.processes import pss_kib
 from benchmarks.inference.server import Server, ServerFailed, eventually
 from benchmarks.inference.stand import Order, Stand
-from benchmarks.inference.truth import check_answers
+from benchmarks.inference.truth import check_answers, true_answers
 
 NET = "sense"
 STARTS, QUICK_STARTS = 5, 1
@@ -45,9 +46,8 @@ def measure(*, quick: bool = False, contenders: Sequence[Contender] = EVERYONE) 
     workers were gone."""
     starts, ours = QUICK_STARTS if quick else STARTS, [contender for contender in contenders if contender.ours]
     with models_of(NET) as models, TemporaryDirectory(prefix="edge-tflite-") as name:
-        found = {
-            c.title: _medians([_one(c, models, lambda server: check_answers(server, models)) for _ in range(starts)]) for c in contenders
-        }
+        wanted = true_answers(models)
+        found = {c.title: _medians([_one(c, models, partial(check_answers, wanted=wanted)) for _ in range(starts)]) for c in contenders}
         if ours:
             tflite = {NET: _as_tflite(models[NET], Path(name))}
             found |= {f"{c.title}, TensorFlow Lite": _medians([_one(c, tflite, _ask_zeros) for _ in range(starts)]) for c in ours}
