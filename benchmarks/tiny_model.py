@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.folder_store import FolderStore as FolderStore
+from benchmarks.folder_store import TinyBundle as TinyBundle
 from edge_agent.bundle.manifest import FileEntry, GoldenCase, GoldenTensor, Manifest, Requirements, RuntimeRequirement, Step, to_json
 from edge_agent.values import TensorSpec
 
@@ -19,58 +21,6 @@ CHANNELS = 4
 CLASSES = 3
 IR_VERSION = 10
 OPSET = 17
-
-
-@dataclass(frozen=True, slots=True)
-class TinyBundle:
-    """An unpacked bundle."""
-
-    manifest: Manifest
-    folder: Path
-    digest: str
-
-
-class FolderStore:
-    """Bundles in memory, their files in a folder, pointers in a dictionary: the engine's view of a store, nothing durable."""
-
-    def __init__(self) -> None:
-        self._bundles: dict[str, TinyBundle] = {}
-        self._active: dict[str, str] = {}
-        self._previous: dict[str, str] = {}
-
-    def add(self, bundle: TinyBundle, *, active: bool = False) -> None:
-        self._bundles[bundle.digest] = bundle
-        if active:
-            self.set_active(bundle.manifest.name, bundle.digest)
-
-    def active(self, model: str) -> str:
-        return self._active.get(model, "")
-
-    def previous(self, model: str) -> str:
-        return self._previous.get(model, "")
-
-    def models(self) -> tuple[str, ...]:
-        return tuple(self._active)
-
-    def set_active(self, model: str, digest: str) -> None:
-        if self._active.get(model) != digest:
-            self._previous[model] = self._active.get(model, "")
-            self._active[model] = digest
-
-    def manifest(self, digest: str) -> Manifest:
-        return self._bundles[digest].manifest
-
-    def folder(self, digest: str) -> Path:
-        return self._bundles[digest].folder
-
-    def find(self, model: str, version: str) -> str:
-        return next((d for d, b in self._bundles.items() if (b.manifest.name, b.manifest.version) == (model, version)), "")
-
-    def quarantine(self, digest: str, reason: str) -> None:
-        pass
-
-    def quarantined(self, digest: str) -> str:
-        return ""
 
 
 def _first_wins() -> Any:

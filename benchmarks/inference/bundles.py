@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.folder_store import TinyBundle
 from benchmarks.inference.nets import Net, bare_session
-from benchmarks.tiny_model import TinyBundle
 from edge_agent.bundle.manifest import FileEntry, GoldenCase, GoldenTensor, Manifest, RuntimeRequirement, Step, to_json
 from edge_agent.values import TensorSpec
 
@@ -31,6 +31,7 @@ def bundle_of(net: Net, folder: Path, *, version: str = "1", seed: int = 0, exte
         golden=(golden,),
         created="2026-01-01T00:00:00Z",
     )
+    (folder / "manifest.json").write_bytes(to_json(manifest))
     return TinyBundle(manifest, folder, hashlib.sha256(to_json(manifest)).hexdigest())
 
 

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from benchmarks.inference.bundles import bundle_of, share_equal_files
 from benchmarks.inference.nets import NETS, Net
 from benchmarks.inference.processes import Process
 from benchmarks.inference.server import STOP_TIMEOUT_S, Server, ServerFailed
@@ -60,10 +61,12 @@ class Stand(Server):
     def command(self) -> Sequence[str]:
         order, play = self.order, self.order.play
         np.savez(self.room / "recording.npz", x=np.stack([self.net.sample(seed).ravel() for seed in range(RECORDED)]))
+        folders = {version: self.room / "bundles" / version for version, _ in order.versions}
+        made = [bundle_of(self.net, folders[v], version=v, seed=seed, external=order.external) for v, seed in order.versions]
+        share_equal_files(made)
         told = {
-            "net": order.net,
-            "versions": order.versions,
-            "external": order.external,
+            "model": order.net,
+            "bundles": list(map(str, folders.values())),
             "lane": order.lane,
             "port": self.port if order.api else 0,
             "rate_hz": play.rate_hz if play else 0,

@@ -1,11 +1,13 @@
 """An engine with a pipeline and the local API, told what to do line by line: ``python -m benchmarks.inference.programs.stand ORDER.json``.
 
-It is what ``edge-agent run`` puts together, without broker, store on disk and update client, so that a figure can swap a thousand times.
-Each line of standard input is a JSON object with ``do``; each answer is one line with ``ok`` and what was asked, or ``error``.
+It is what ``edge-agent run`` puts together, without broker, store on disk and update client, so that a figure can swap a thousand times;
+like the agent's own, this process imports no numpy. Each line of standard input is a JSON object with ``do``; each answer is one line with
+``ok`` and what was asked, or ``error``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import sys
@@ -14,10 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.inference.bundles import bundle_of, share_equal_files
-from benchmarks.inference.nets import NETS
-from benchmarks.tiny_model import FolderStore, TinyBundle
+from benchmarks.folder_store import FolderStore, TinyBundle
 from edge_agent.addresses import Listener
+from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig, SinkConfig, SourceConfig
 from edge_agent.errors import EdgeError
@@ -29,17 +30,13 @@ MOST_EVENTS = 64
 
 
 class Stand:
-    """``order``: net, versions (name, seed of its network), external, lane, port (0: no API), rate_hz (0: no pipeline), samples, policy,
-    queue, recording, predictions (where the pipeline writes), engine (keys of EngineConfig)."""
+    """``order``: model, bundles (folders with ``manifest.json``, the first one serves first), lane, port (0: no API), rate_hz (0: no
+    pipeline), samples, policy, queue, recording, predictions (where the pipeline writes), engine (keys of EngineConfig)."""
 
-    def __init__(self, order: dict[str, Any], folder: Path) -> None:
+    def __init__(self, order: dict[str, Any]) -> None:
         self._order = order
-        net = NETS[order["net"]]
-        self.model = net.name
-        self.versions: list[TinyBundle] = [
-            bundle_of(net, folder / version, version=version, seed=seed, external=order["external"]) for version, seed in order["versions"]
-        ]
-        share_equal_files(self.versions)
+        self.model = str(order["model"])
+        self.versions = [_bundle(Path(folder)) for folder in order["bundles"]]
         store = FolderStore()
         for bundle in reversed(self.versions):
             store.add(bundle, active=bundle is self.versions[0])
@@ -52,7 +49,7 @@ class Stand:
             runtimes=("onnx",),
             publish=lambda pipeline, suffix, prediction: None,
             on_crash_loop=lambda model, digest: None,
-            models=(ModelConfig(net.name, lane=order["lane"]),),
+            models=(ModelConfig(self.model, lane=order["lane"]),),
         )
         self._listening: socket.socket | None = None
 
@@ -94,13 +91,17 @@ class Stand:
         return {"models": models, "pipelines": pipelines, "processes": self.engine.processes(), "events": events}
 
 
+def _bundle(folder: Path) -> TinyBundle:
+    data = (folder / "manifest.json").read_bytes()
+    return TinyBundle(from_json(data), folder, hashlib.sha256(data).hexdigest())
+
+
 def _no_calls(call: str, model: str, done: Any) -> None:
     done("this stand loads and unloads nothing for clients")
 
 
 def main() -> int:
-    path = Path(sys.argv[1])
-    stand = Stand(json.loads(path.read_text()), path.parent / "bundles")
+    stand = Stand(json.loads(Path(sys.argv[1]).read_text()))
     try:
         stand.start()
         _say({})
