@@ -1,6 +1,6 @@
-"""How detectors say what they found, each form one class: first the class and score of every box, then the corners of those that count.
+"""How detectors say what they found, each form one class: first the score of every box, then class and corners of those that count.
 
-Outputs come as real numbers (float64) by name, of one picture. Scores are computed before corners because few boxes are sure enough.
+Outputs come as real numbers by name, of one picture. Everything else waits for the scores because few boxes are sure enough.
 """
 
 from __future__ import annotations
@@ -19,35 +19,51 @@ Arrays = Mapping[str, Any]
 class Detector(Protocol):
     """One form of answers. Corners are shares of the picture, or in the units that ``size`` of the step divides."""
 
-    def scores(self, arrays: Arrays) -> tuple[Any, Any]:
-        """Class and score of every box, (n,) each. Raises ValueError for outputs of another form."""
+    def scores(self, arrays: Arrays) -> Any:
+        """The score of every box, (n,). Raises ValueError for outputs of another form."""
+
+    def classes(self, arrays: Arrays, kept: Any) -> Any:
+        """The class of the boxes at the places ``kept``."""
 
     def corners(self, arrays: Arrays, kept: Any) -> Any:
         """Left, top, right, bottom of the boxes at the places ``kept``."""
 
 
-def best_of(scores: Any, activation: str, background: int | None) -> tuple[Any, Any]:
-    """The strongest class of each row of ``scores`` and its score after ``activation`` (none, sigmoid, softmax)."""
-    if activation == "softmax":
-        power = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores = power / power.sum(axis=1, keepdims=True)
-    if background is not None:
-        if background >= scores.shape[1]:
-            raise ValueError(f"there is no class {background} that could be the background")
-        scores = np.delete(scores, background, axis=1)
-    if not scores.shape[1]:
+def strongest(scores: Any, activation: str = "none", background: int | None = None) -> Any:
+    """Of each row of class ``scores`` the highest, after ``activation`` (none, sigmoid, softmax); ``background`` is no class."""
+    ahead = scores if background is None else _without(scores, background)
+    if not ahead.shape[1]:
         raise ValueError("there are no scores of classes")
-    best = scores.argmax(axis=1)
-    score = scores[np.arange(len(scores)), best]
-    if background is not None:
-        best = best + (best >= background)
-    return best, sigmoid(score) if activation == "sigmoid" else score
+    best = ahead.max(axis=1).astype(np.float64)
+    if activation == "softmax":
+        every = np.asarray(scores, np.float64)
+        most = every.max(axis=1, keepdims=True)
+        return np.exp(best - most[:, 0]) / np.exp(every - most).sum(axis=1)
+    return sigmoid(best) if activation == "sigmoid" else best
+
+
+def class_of(scores: Any, background: int | None = None) -> Any:
+    """The place of the highest of each row of ``scores``."""
+    if background is None:
+        return scores.argmax(axis=1)
+    best = _without(scores, background).argmax(axis=1)
+    return best + (best >= background)
+
+
+def _without(scores: Any, background: int) -> Any:
+    if background >= scores.shape[1]:
+        raise ValueError(f"there is no class {background} that could be the background")
+    return np.delete(scores, background, axis=1)
 
 
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), with the exponential of negative numbers only: no overflow on either side."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _wide(rows: Any) -> Any:
+    return np.asarray(rows, np.float64)
 
 
 def swapped(rows: Any) -> Any:
@@ -65,21 +81,23 @@ class Ready:
     background: int | None
     centred: bool
     swap: bool
-    classes: str = ""
+    class_output: str = ""
     count: str = ""
 
-    def scores(self, arrays: Arrays) -> tuple[Any, Any]:
-        size = arrays[self.boxes].size // 4
-        given = arrays[self.score].reshape(size, -1)
-        best, score = best_of(given, self.activation, self.background)
-        if self.classes:
-            best = arrays[self.classes].reshape(size).astype(np.intp)
-        if self.count:
-            score = np.where(np.arange(size) < arrays[self.count].reshape(-1)[0], score, -np.inf)
-        return best, score
+    def scores(self, arrays: Arrays) -> Any:
+        score = strongest(self._given(arrays), self.activation, self.background)
+        return np.where(np.arange(len(score)) < arrays[self.count].reshape(-1)[0], score, -np.inf) if self.count else score
+
+    def classes(self, arrays: Arrays, kept: Any) -> Any:
+        if self.class_output:
+            return arrays[self.class_output].reshape(-1)[kept].astype(np.intp)
+        return class_of(self._given(arrays)[kept], self.background)
+
+    def _given(self, arrays: Arrays) -> Any:
+        return arrays[self.score].reshape(arrays[self.boxes].size // 4, -1)
 
     def corners(self, arrays: Arrays, kept: Any) -> Any:
-        rows = arrays[self.boxes].reshape(-1, 4)[kept]
+        rows = _wide(arrays[self.boxes].reshape(-1, 4)[kept])
         rows = swapped(rows) if self.swap else rows
         return corners_of(rows) if self.centred else rows
 
@@ -98,11 +116,17 @@ class Anchored:
     linear: bool
     swap: bool
 
-    def scores(self, arrays: Arrays) -> tuple[Any, Any]:
-        return best_of(arrays[self.score].reshape(len(self.anchors), -1), self.activation, self.background)
+    def scores(self, arrays: Arrays) -> Any:
+        return strongest(self._given(arrays), self.activation, self.background)
+
+    def classes(self, arrays: Arrays, kept: Any) -> Any:
+        return class_of(self._given(arrays)[kept], self.background)
+
+    def _given(self, arrays: Arrays) -> Any:
+        return arrays[self.score].reshape(len(self.anchors), -1)
 
     def corners(self, arrays: Arrays, kept: Any) -> Any:
-        rows = arrays[self.boxes].reshape(len(self.anchors), -1)[kept, :4]
+        rows = _wide(arrays[self.boxes].reshape(len(self.anchors), -1)[kept, :4])
         rows = (swapped(rows) if self.swap else rows) * self.by
         near = self.anchors[kept]
         sizes = near[:, 2:] * (rows[:, 2:] if self.linear else np.exp(rows[:, 2:]))
@@ -117,14 +141,18 @@ class Yolo:
     output: str
     version: int
 
-    def scores(self, arrays: Arrays) -> tuple[Any, Any]:
+    def scores(self, arrays: Arrays) -> Any:
         rows = self._rows(arrays)
         if self.version >= 8:
-            return best_of(rows[:, 4:], "none", None)
-        return best_of(rows[:, 5:] * rows[:, 4:5] if rows.shape[1] > 5 else rows[:, 4:5], "none", None)
+            return strongest(rows[:, 4:])
+        return strongest(rows[:, 5:]) * rows[:, 4] if rows.shape[1] > 5 else strongest(rows[:, 4:5])
+
+    def classes(self, arrays: Arrays, kept: Any) -> Any:
+        rows = self._rows(arrays)[kept]
+        return class_of(rows[:, 4 if self.version >= 8 or rows.shape[1] == 5 else 5 :])
 
     def corners(self, arrays: Arrays, kept: Any) -> Any:
-        return corners_of(self._rows(arrays)[kept, :4])
+        return corners_of(_wide(self._rows(arrays)[kept, :4]))
 
     def _rows(self, arrays: Arrays) -> Any:
         array = arrays[self.output]
@@ -149,19 +177,23 @@ class Grids:
     bins: int = 16
     last: bool = False
 
-    def scores(self, arrays: Arrays) -> tuple[Any, Any]:
-        heads = self._heads(arrays)
-        if not self.anchors:
-            return best_of(np.concatenate([head[:, 4 * self.bins :] for head, _ in heads]), "sigmoid", None)
-        rows = np.concatenate([head[:, 4:] for head, _ in heads])
-        if rows.shape[1] == 1:
-            return best_of(rows, "sigmoid", None)
-        best, score = best_of(rows[:, 1:], "sigmoid", None)
-        return best, score * sigmoid(rows[:, 0])
+    def scores(self, arrays: Arrays) -> Any:
+        rows = self._given(arrays)
+        if not self.anchors or rows.shape[1] == 1:
+            return strongest(rows, "sigmoid")
+        return strongest(rows[:, 1:], "sigmoid") * sigmoid(_wide(rows[:, 0]))
+
+    def classes(self, arrays: Arrays, kept: Any) -> Any:
+        rows = self._given(arrays)[kept]
+        return class_of(rows[:, 1:] if self.anchors and rows.shape[1] > 1 else rows)
+
+    def _given(self, arrays: Arrays) -> Any:
+        """Rows of the scores of classes, for version 5 after the score that there is anything."""
+        return np.concatenate([head[:, 4 if self.anchors else 4 * self.bins :] for head, _ in self._heads(arrays)])
 
     def corners(self, arrays: Arrays, kept: Any) -> Any:
         heads = self._heads(arrays)
-        rows = np.concatenate([head for head, _ in heads])[kept]
+        rows = _wide(np.concatenate([head for head, _ in heads])[kept])
         places = np.concatenate([place for _, place in heads])[kept]
         return self._of_anchors(rows, places) if self.anchors else self._of_bins(rows, places)
 

@@ -28,6 +28,9 @@ class Verdict:
     boxes: tuple[Box, ...] = ()
 
 
+_WIDE = ("float32", "float64")
+"""A detector's thousands of answers stay as they are in these; only those that count are calculated with."""
+
 NOTHING = Verdict(None, None, ())
 
 
@@ -59,7 +62,7 @@ class Postprocess:
         self._name, self._real = plan.spec.name, dequantizer(plan.spec)
         self._transforms = tuple(plan.transforms)
         read = plan.boxes[1].outputs if plan.boxes else ()
-        self._read = {spec.name: dequantizer(spec) for spec in outputs if spec.name in read}
+        self._read = {spec.name: None if spec.dtype in _WIDE else dequantizer(spec) for spec in outputs if spec.name in read}
 
     def __call__(self, outputs: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, window: Any = None) -> Verdict:
         """``inputs`` are the arrays the model was given, ``window`` what preprocessing was given: only steps that compare with them need
@@ -105,7 +108,7 @@ class Postprocess:
     def _decided(self, scores: Any) -> Verdict:
         plan, labels = self._plan, self._labels
         values = tuple(scores.tolist())
-        if not values or np.isnan(scores).any():
+        if not values or _any_nan(scores):
             return Verdict(None, None, values)
         if not plan.decide:
             return Verdict(None, values[0] if len(values) == 1 else None, values)
@@ -113,7 +116,7 @@ class Postprocess:
             return self._held(scores, values, plan.hysteresis(scores))
         if len(values) == 1 and plan.threshold is not None:
             return Verdict(_binary(values[0] >= plan.threshold, labels), values[0], values)
-        best = int(np.argmax(scores))
+        best = int(scores.argmax())
         if plan.threshold is not None and values[best] < plan.threshold:
             return Verdict(None, values[best], values)
         return Verdict(_word(labels, best), values[best], values)
@@ -122,11 +125,11 @@ class Postprocess:
         if len(values) == 1:
             return Verdict(_binary(held is not None, self._labels), values[0], values)
         if held is None:
-            return Verdict(None, values[int(np.argmax(scores))], values)
+            return Verdict(None, values[int(scores.argmax())], values)
         return Verdict(_word(self._labels, held), values[held], values)
 
     def _found(self, outputs: Mapping[str, Any], window: Any, where: str, finder: BoxFinder) -> Verdict:
-        arrays = {name: real(_array(outputs, name)) for name, real in self._read.items()}
+        arrays = {name: real(_array(outputs, name)) if real else _array(outputs, name) for name, real in self._read.items()}
         try:
             with np.errstate(all="ignore"):
                 rows = finder.find(arrays, None if window is None else np.shape(window))
@@ -161,13 +164,18 @@ def _array(arrays: Mapping[str, Any], name: str) -> Any:
     return array
 
 
+def _any_nan(scores: Any) -> bool:
+    lowest = np.minimum.reduce(scores)
+    return bool(lowest != lowest)  # the least of numbers among which is NaN is NaN
+
+
 def _compared(given: Any, inputs: Mapping[str, Any] | None, window: Any, where: str, how: Reconstruction) -> Any:
     """One score: how far ``given`` is from the model's input or the window."""
     wanted = (inputs or {}).get(how.name) if how.name else window
     if wanted is None:
         raise ModelError(f"{where}: {f'input {how.name}' if how.name else 'the window'} is not at hand to compare with")
     real = how.real(wanted).ravel()
-    if real.size != given.size:
+    if real.size != given.size or not given.size:
         raise ModelError(f"{where}: the model gives {given.size} values, what it is compared with has {real.size}")
     with np.errstate(all="ignore"):
         return np.asarray(how.error(given, real)).reshape(1)

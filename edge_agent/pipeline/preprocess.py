@@ -46,6 +46,8 @@ def compile_preprocess(steps: tuple[Step, ...], inputs: tuple[TensorSpec, ...]) 
 
     def preprocess(values: Any, out: Mapping[str, Any] | None = None) -> dict[str, Any]:
         array = np.asarray(values)
+        if not array.ndim:
+            array = array.reshape(1)
         if array.dtype.char not in _NARROW:
             array = _real(array)
         return {name: run(array, None if out is None else _target(out, name)) for name, run in plans}

@@ -14,8 +14,8 @@ Transform = Callable[[Any], Any]
 
 
 def softmax(x: Any) -> Any:
-    power = np.exp(x - np.max(x, initial=-np.inf))
-    return power / power.sum()
+    power = np.exp(x - np.maximum.reduce(x, initial=-np.inf))
+    return power / np.add.reduce(power)
 
 
 def topk(k: int) -> Transform:

@@ -47,13 +47,14 @@ class BoxFinder:
         return np.concatenate([corners, classes[:, np.newaxis], score[:, np.newaxis]], axis=1)
 
     def _apart(self, arrays: Arrays) -> tuple[Any, Any, Any]:
-        classes, score = self.detector.scores(arrays)
+        score = np.asarray(self.detector.scores(arrays), np.float64)
         sure = surest(score, self.min_score, MAX_BOXES)
-        corners = self.detector.corners(arrays, sure)
+        corners = np.asarray(self.detector.corners(arrays, sure), np.float64)
         whole = np.isfinite(corners).all(axis=1)
         sure, corners = sure[whole], corners[whole]
-        kept = apart(corners, classes[sure], self.iou, self.most)
-        return corners[kept], classes[sure][kept], score[sure][kept]
+        classes = self.detector.classes(arrays, sure)
+        kept = apart(corners, classes, self.iou, self.most)
+        return corners[kept], classes[kept], score[sure][kept]
 
 
 def box_finder(args: Arguments, outputs: tuple[TensorSpec, ...]) -> BoxFinder:
@@ -88,9 +89,10 @@ _Kind = tuple[Detector, tuple[str, ...]]
 
 def _ready(args: Arguments, names: tuple[str, ...], *, centred: bool) -> _Kind:
     boxes, score = _two(args, names)
-    extra = {key: _named(args, key, names) for key in ("classes", "count") if args.has(key)}
+    classes, count = (_named(args, key, names) if args.has(key) else "" for key in ("classes", "count"))
     activation, background, swap = _scoring(args)
-    return Ready(boxes, score, activation, background, centred, swap, **extra), (boxes, score, *extra.values())
+    read = tuple(name for name in (boxes, score, classes, count) if name)
+    return Ready(boxes, score, activation, background, centred, swap, classes, count), read
 
 
 def _anchored(args: Arguments, names: tuple[str, ...]) -> _Kind:

@@ -57,6 +57,8 @@ def standardise(args: Arguments) -> Stage:
     epsilon = args.positive("epsilon", 1e-6)
 
     def run(x: Any) -> Any:
+        if not x.size:
+            raise ValueError("there is nothing that could have a mean")
         mean = np.mean(x, axis=axis, keepdims=True, dtype=np.float64)
         centred = np.subtract(x, mean, dtype=np.float64)
         deviation = np.sqrt(np.mean(np.square(centred), axis=axis, keepdims=True))
