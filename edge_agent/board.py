@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from device_profiles.detect import detect
 from device_profiles.load import load_profile
 from device_profiles.schema import DeviceProfile, ProfileError
 from edge_agent import __version__
 from edge_agent.errors import ConfigError, Problem
+from edge_agent.runtimes.distributions import NotInstalled, version_of
 from edge_agent.runtimes.installed import installed
 from edge_agent.update.compatibility import DeviceFacts
 
@@ -39,8 +38,8 @@ def require_update_libraries(repository: str) -> None:
 
 def _is_installed(distribution: str) -> bool:
     try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+        version_of(distribution)
+    except NotInstalled:
         return False
     return True
 

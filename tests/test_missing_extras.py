@@ -25,6 +25,13 @@ def fake(name):
         raise metadata.PackageNotFoundError(name)
     return version(name)
 metadata.version = fake
+from edge_agent.runtimes import distributions
+version_of = distributions.version_of
+def fake_version_of(name, folders=None):
+    if name in absent:
+        raise distributions.NotInstalled(name)
+    return version_of(name, folders)
+distributions.version_of = fake_version_of
 """
 
 

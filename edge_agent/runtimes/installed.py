@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import metadata
+
+from edge_agent.runtimes import distributions
+from edge_agent.runtimes.distributions import NotInstalled
 
 ONNX_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 TFLITE_DISTRIBUTIONS = ("ai-edge-litert", "tflite-runtime")
 """The newer first: the same int8 model runs 13 times faster on it."""
 
 VersionOf = Callable[[str], str]
-"""The version of a distribution; raises PackageNotFoundError."""
+"""The version of a distribution; raises NotInstalled."""
 
 
 def installed() -> dict[str, str]:
@@ -19,12 +21,12 @@ def installed() -> dict[str, str]:
     return {name: library[1] for name, library in found.items() if library is not None}
 
 
-def onnx_library(version_of: VersionOf = metadata.version) -> tuple[str, str] | None:
+def onnx_library(version_of: VersionOf = distributions.version_of) -> tuple[str, str] | None:
     """Distribution and version of the installed ONNX Runtime."""
     return _first(ONNX_DISTRIBUTIONS, version_of)
 
 
-def tflite_library(version_of: VersionOf = metadata.version) -> tuple[str, str] | None:
+def tflite_library(version_of: VersionOf = distributions.version_of) -> tuple[str, str] | None:
     """Distribution and version of the library that would run TensorFlow Lite models."""
     return _first(TFLITE_DISTRIBUTIONS, version_of)
 
@@ -33,6 +35,6 @@ def _first(names: tuple[str, ...], version_of: VersionOf) -> tuple[str, str] | N
     for name in names:
         try:
             return name, version_of(name)
-        except metadata.PackageNotFoundError:
+        except NotInstalled:
             continue
     return None

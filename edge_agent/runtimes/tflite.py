@@ -15,11 +15,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge_agent.errors import ModelError, RuntimeMissing
+from edge_agent.runtimes import distributions
+from edge_agent.runtimes.distributions import NotInstalled
 from edge_agent.runtimes.environment import prepare_environment
 from edge_agent.runtimes.installed import VersionOf, tflite_library
 from edge_agent.runtimes.options import Delegate, RuntimeOptions
@@ -39,7 +40,7 @@ class InterpreterLibrary:
     load_delegate: Callable[..., Any]
 
 
-def numpy_conflict(library: str, version_of: VersionOf = metadata.version) -> str:
+def numpy_conflict(library: str, version_of: VersionOf = distributions.version_of) -> str:
     """Why ``library`` cannot work with the installed numpy; empty when it can.
 
     tflite-runtime is built against numpy 1: with numpy 2 it imports, and fails only when a model is opened.
@@ -65,7 +66,7 @@ def import_interpreter() -> InterpreterLibrary:
             from ai_edge_litert.interpreter import Interpreter, load_delegate
         else:
             from tflite_runtime.interpreter import Interpreter, load_delegate
-    except (ImportError, metadata.PackageNotFoundError) as error:
+    except (ImportError, NotInstalled) as error:
         raise RuntimeMissing(f"{name} {version} is installed but cannot be imported: {first_line(error)}") from error
     return InterpreterLibrary(name, version, Interpreter, load_delegate)
 

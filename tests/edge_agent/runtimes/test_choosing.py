@@ -19,6 +19,7 @@ from edge_agent.bundle.golden import load_cases, within
 from edge_agent.bundle.manifest import RuntimeRequirement
 from edge_agent.errors import ModelError, RuntimeMissing
 from edge_agent.runtimes import choose, onnx, tflite
+from edge_agent.runtimes.distributions import NotInstalled, version_of
 from edge_agent.runtimes.installed import installed, onnx_library, tflite_library
 from edge_agent.values import TensorSpec
 from edge_agent.versions import version_key
@@ -29,7 +30,7 @@ def versions(**known: str) -> Callable[[str], str]:
 
     def version_of(name: str) -> str:
         if name.replace("-", "_") not in known:
-            raise metadata.PackageNotFoundError(name)
+            raise NotInstalled(name)
         return known[name.replace("-", "_")]
 
     return version_of
@@ -148,3 +149,34 @@ def test_a_manifest_may_fix_what_the_model_leaves_free(tmp_path: Path) -> None:
     assert runtime.inputs == (TensorSpec("x", "float32", (None, 4)),)
     x = np.ones((1, 4), np.float32)
     assert np.allclose(runtime.run({"x": x})["y"], tiny_answer(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "ai-edge-litert", "ai_edge_litert", "numpy", "paho-mqtt", "Pytest"])
+def test_versions_are_those_that_the_standard_library_tells(name: str) -> None:
+    assert version_of(name) == metadata.version(name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "version"),
+    [
+        ("tflite_runtime-2.14.0.dist-info", "2.14.0"),
+        ("tflite_runtime-2.14.0.post1-py3.11.egg-info", "2.14.0.post1"),
+        ("TFLite.Runtime-2.14.0+cu12.dist-info", "2.14.0+cu12"),
+        ("tflite_runtime_nightly-2.14.0.dist-info", ""),
+        ("tflite_runtime-2.14.0.dist-info.bak", ""),
+    ],
+)
+def test_versions_are_read_from_folders_of_either_kind(tmp_path: Path, folder: str, version: str) -> None:
+    (tmp_path / folder).mkdir()
+    folders = [str(tmp_path / "not there"), str(tmp_path)]
+    if version:
+        assert version_of("tflite-runtime", folders) == version
+    else:
+        with pytest.raises(NotInstalled):
+            version_of("tflite-runtime", folders)
+
+
+def test_asking_for_versions_loads_no_reader_of_metadata() -> None:
+    code = "import sys; from edge_agent.runtimes.installed import installed; installed(); print('importlib.metadata' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
