@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -153,16 +154,23 @@ def main() -> int:
         parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join((*FIGURES, *GROUPS))}")
     print(f"machine: {machine()}\nload: {os.getloadavg()[0]:.1f}\n", flush=True)
     results: dict[str, object] = {"machine": machine()}
+    failed = []
     for name in names or FIGURES:
         figure = FIGURES[name]
         began, load = time.monotonic(), os.getloadavg()[0]
-        results[name] = result = (figure.quick or figure.measure)() if args.quick else figure.measure()
-        print(f"{name}: {figure.title}")
-        print("\n".join(figure.lines(result)))
+        print(f"{name}: {figure.title}", flush=True)
+        try:
+            results[name] = result = (figure.quick or figure.measure)() if args.quick else figure.measure()
+            print("\n".join(figure.lines(result)))
+        except Exception:  # the other figures are worth having all the same; the exit status and the last line say that one is missing
+            traceback.print_exc()
+            failed.append(name)
         print(f"  (taken in {time.monotonic() - began:.0f} s; load before: {load:.1f})\n", flush=True)
         if args.json:
             args.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
+    if failed:
+        print(f"not taken: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
