@@ -142,6 +142,8 @@ class Front:
             close_all(packet.fds)
             self._say({"event": "link_refused", "link": message["link"], "reason": str(error) or type(error).__name__})
             return
+        if lane.served is not None and lane.served is not link.served:
+            self._status.tell(self._rooms.lanes.values())  # what was counted until now is of the version before
         lane.state = "serving"
         lane.add(link)
 

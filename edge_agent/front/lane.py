@@ -24,6 +24,8 @@ from edge_agent.runtimes.tensors import fits
 MOST_KILLED = 2
 Link = WorkerLink | InlineLink
 
+ABSENT = ("missing", "unloaded", "withdrawn")
+
 
 @dataclass(frozen=True, slots=True)
 class LaneRules:
@@ -56,6 +58,11 @@ class Lane:
         self._rules = rules
         self._wake = wake
         self._numbers = 0
+
+    @property
+    def absent(self) -> bool:
+        """Whether nobody serves and nobody is about to."""
+        return self.state in ABSENT and not self.links
 
     @property
     def workers(self) -> int:

@@ -9,8 +9,6 @@ from edge_agent.front.http_head import HttpError
 from edge_agent.front.lane import Lane
 from edge_agent.front.served import Served
 
-ABSENT = ("missing", "unloaded", "withdrawn")
-
 
 class Rooms:
     """``make`` opens a lane for a model that the engine speaks of."""
@@ -29,8 +27,8 @@ class Rooms:
         """Who serves ``name``. Raises HttpError that says why nobody does."""
         lane = self.known(name)
         served = lane.served
-        if served is None:
-            status = 404 if lane.state in ABSENT else 503
+        if served is None or lane.absent:
+            status = 404 if lane.absent else 503
             extra = b"Retry-After: 1\r\n" if status == 503 else b""
             raise HttpError(status, f"model {name} is not served: {lane.reason or lane.state}", extra=extra)
         if not served.is_called(version):
@@ -51,6 +49,8 @@ class Rooms:
             lane = self.lane(model["name"])
             lane.state, lane.reason, lane.version = model["state"], model.get("reason", ""), model.get("version", "")
             named.add(lane.name)
+            if lane.absent:
+                lane.withdraw()
         for name in [name for name, lane in self.lanes.items() if name not in named and not lane.links]:
             self.lanes.pop(name).withdraw()
 
