@@ -23,15 +23,15 @@ Specs = tuple[TensorSpec, ...]
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a manifest says beside the model. ``sizes`` fills dimensions that the file leaves free, by tensor name; ``warm`` is what it is
-    warmed up with (without, zeros)."""
+    """What a manifest says beside the model. ``sizes`` fills dimensions that the file leaves free, by tensor name; ``golden`` are
+    inputs and the outputs that must come (none: any will do); the first is what the model is warmed up with."""
 
     preprocess: tuple[Step, ...] = ()
     postprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
     state: StateSpec | None = None
     sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    warm: Mapping[str, Any] = field(default_factory=dict)
+    golden: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
 
 
 PLAIN = Around()
@@ -46,8 +46,9 @@ def as_it_is(model: Path, folder: Path, around: Around = PLAIN, *, specs: tuple[
     # With external weights inside, as the converter packs it; what is not to be looked into goes as it is.
     copy.write_bytes(model.read_bytes() if specs else load_source(model).data)
     inputs, outputs = specs or asked(copy)
-    golden = tuple(_golden(folder, at, name, array) for at, (name, array) in enumerate(around.warm.items()))
-    files = (_entry(copy, "model"), *(_entry(folder / tensor.path, "golden") for tensor in golden))
+    golden = tuple(_case(folder, number, *case) for number, case in enumerate(around.golden))
+    held = [folder / tensor.path for case in golden for tensor in (*case.inputs, *case.outputs)]
+    files = (_entry(copy, "model"), *(_entry(path, "golden") for path in held))
     manifest = Manifest(
         name=_name(model),
         version="1",
@@ -59,16 +60,24 @@ def as_it_is(model: Path, folder: Path, around: Around = PLAIN, *, specs: tuple[
         postprocess=around.postprocess,
         labels=around.labels,
         state=around.state,
-        golden=(GoldenCase(golden, ()),) if golden else (),
+        golden=golden,
     )
     manifest = from_json(to_json(manifest))  # as a device would read it
     return TinyBundle(manifest, folder, hashlib.sha256(to_json(manifest)).hexdigest())
 
 
-def _golden(folder: Path, at: int, name: str, array: Any) -> GoldenTensor:
-    path = f"golden{at}.bin"
-    (folder / path).write_bytes(tensor_bytes(array))
-    return GoldenTensor(name, path, str(array.dtype), np.shape(array))
+def _case(folder: Path, number: int, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> GoldenCase:
+    return GoldenCase(_golden(folder, f"{number}i", inputs), _golden(folder, f"{number}o", outputs))
+
+
+def _golden(folder: Path, prefix: str, arrays: Mapping[str, Any]) -> tuple[GoldenTensor, ...]:
+    """``arrays`` in files of their own, of names that begin with ``prefix``."""
+    tensors = []
+    for at, (name, array) in enumerate(arrays.items()):
+        path = f"golden-{prefix}{at}.bin"
+        (folder / path).write_bytes(tensor_bytes(array))
+        tensors.append(GoldenTensor(name, path, str(array.dtype), np.shape(array)))
+    return tuple(tensors)
 
 
 def _entry(path: Path, role: str) -> FileEntry:

@@ -89,7 +89,7 @@ class Stand:
         """Every output for each of ``feeds`` (all inputs by name), over the local API."""
         known = list(feeds)
         sizes = {name: np.shape(array) for name, array in known[0].items()} | dict(around.sizes)
-        with self.served(model, replace(around, sizes=sizes, warm=known[0])) as bundle:
+        with self.served(model, replace(around, sizes=sizes, golden=((known[0], {}),))) as bundle:
             return [self.ask_served(bundle.manifest.name, feed) for feed in known]
 
     def ask_served(self, name: str, feed: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def test_harmful_models_take_down_only_their_own_workers() -> None:
     said = {each.model: each.said for each in told}
     assert [each for each in told if each.lost or not each.answered] == []
     assert said["crashing.onnx"] == "answered"
-    assert "quarantined" in said["hanging.onnx"]
+    assert any(
+        words in said["hanging.onnx"] for words in ("no answer within", "quarantined")
+    )  # the deadline or the second death came first
     assert "refuses it" in said["cut.onnx"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flat_nets import IMAGE, operator_file
 from stateful_nets import CHANNELS, STATE_IN, STATE_OUT, gru_onnx
 from waiting import wait_for
 
@@ -18,6 +19,7 @@ from benchmarks.assets.bundles import Around, as_it_is
 from benchmarks.assets.stand import Stand, stand
 from benchmarks.tiny_model import TinyBundle
 from edge_agent.bundle.manifest import StatePair, StateSpec
+from edge_agent.runtimes.tflite import TfliteRuntime
 
 SAMPLES = 240
 RATE_HZ = 400.0
@@ -92,3 +94,30 @@ def test_a_new_version_carries_the_state_on_or_begins_anew_as_it_says(on_swap: s
     assert len(given) == SAMPLES
     assert given[: SAMPLES // 3] == expected[: SAMPLES // 3]
     assert (given == expected) is same
+
+
+def test_state_inside_a_graph_passes_its_trial_and_lasts_from_window_to_window(tmp_path: Path) -> None:
+    model = tmp_path / "lstm.tflite"
+    model.write_bytes(operator_file("lstm"))
+    frames = np.random.default_rng(5).normal(0, 1, (20, *IMAGE)).astype(np.float32)
+    state = StateSpec(in_graph="keep")
+    alone = TfliteRuntime(model, keep_state=True)
+    name, output = alone.inputs[0].name, alone.outputs[0].name
+    wanted = [alone.run({name: frame})[output].ravel().tolist() for frame in frames]
+    with stand() as on:
+        room = on.room()
+        np.savez(room / "recording.npz", x=frames.reshape(20, -1))
+        first = golden(model, frames[0])
+        trial = as_it_is(model, on.room(), Around(state=state, golden=(first, golden(model, frames[7]))))
+        assert on.engine.try_candidate(trial.manifest.name, trial.digest, trial.manifest, trial.folder).reasons == ()
+        on.engine.discard(trial.manifest.name)
+        with on.served(model, Around(state=state, golden=(first,))) as bundle:
+            on.start("s", bundle.manifest.name, room)
+            assert answers(on, room) == wanted
+
+
+def golden(model: Path, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a fresh model answers to ``frame``."""
+    runtime = TfliteRuntime(model)
+    feed = {runtime.inputs[0].name: frame}
+    return feed, runtime.run(feed)
