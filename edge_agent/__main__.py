@@ -68,6 +68,7 @@ def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sub.add_argument("--queue", type=_positive, default=64, help="requests of a model that may wait before 429 is answered (default 64)")
     sub.add_argument("--memory-mib", type=_positive, default=0, metavar="MIB", help="memory each worker may use (default: no limit)")
     sub.add_argument("--token-file", type=Path, metavar="FILE", help="requests over TCP must carry the token in this file")
+    sub.add_argument("--grpc", default="", metavar="ADDR", help="serve gRPC as well: 127.0.0.1:8501, unix:/path (needs edge-runtime[grpc])")
 
 
 def _talking(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
@@ -155,6 +156,7 @@ def _dispatch(args: argparse.Namespace) -> int:
                 queue=args.queue,
                 memory_limit_mib=args.memory_mib,
                 token_file=args.token_file,
+                grpc=args.grpc,
             )
         )
     from edge_agent import client

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent import __version__
-from edge_agent.addresses import parse_address
+from edge_agent.addresses import Address, parse_address
 from edge_agent.board import require_runtime
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig, ModelConfig
@@ -21,16 +21,19 @@ from edge_agent.errors import ConfigError, EdgeError, Problem
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.front import FrontConfig
 from edge_agent.served_files import ServedFiles, name_of
+from edge_agent.serving.grpc_process import GrpcProcess, grpc_problem
 from edge_agent.serving.http_listeners import HttpListeners, read_token
 from edge_agent.values import Event
 
 DEFAULT_LISTEN = ("127.0.0.1:8500",)
+GRPC_SOCKET = "grpc.sock"
+"""Where the gRPC process asks the API: a socket of theirs in the folder of this run."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the command line said. ``name`` is for a single file; ``workers`` are per model."""
+    """What the command line said. ``name`` is for a single file; ``workers`` are per model; ``grpc`` is empty or where gRPC is served."""
 
     files: tuple[Path, ...]
     name: str = ""
@@ -42,6 +45,7 @@ class ServeOptions:
     queue: int = 64
     memory_limit_mib: int = 0
     token_file: Path | None = None
+    grpc: str = ""
 
 
 def serve(options: ServeOptions) -> int:
@@ -49,6 +53,9 @@ def serve(options: ServeOptions) -> int:
     require_runtime()
     if options.name and len(options.files) > 1:
         raise ConfigError([Problem("--name", "is for one file; several are called what their files are called")])
+    problem = grpc_problem("--grpc") if options.grpc else None
+    if problem is not None:
+        raise ConfigError([problem])
     token = read_token(options.token_file)
     halt = threading.Event()
     for word in (signal.SIGTERM, signal.SIGINT):
@@ -66,13 +73,18 @@ def serve(options: ServeOptions) -> int:
 
 
 def _listeners(options: ServeOptions, scratch: Path, *, over_tcp: bool) -> HttpListeners:
-    addresses = []
-    for text in options.listen:
-        try:
-            addresses.append(parse_address(text, default_path=str(scratch / "api.sock")))
-        except ValueError as error:
-            raise ConfigError([Problem("--listen", str(error))]) from None
+    addresses = [_address("--listen", text, str(scratch / "api.sock")) for text in options.listen]
+    if options.grpc:
+        _address("--grpc", options.grpc, "")
+        addresses.append(Address(path=str(scratch / GRPC_SOCKET)))
     return HttpListeners(addresses, token_over_tcp=over_tcp)
+
+
+def _address(key: str, text: str, default_path: str) -> Address:
+    try:
+        return parse_address(text, default_path=default_path)
+    except ValueError as error:
+        raise ConfigError([Problem(key, str(error))]) from None
 
 
 class _Serving:
@@ -81,6 +93,7 @@ class _Serving:
     def __init__(self, options: ServeOptions, scratch: Path, token: str) -> None:
         self._options = options
         self._token = token
+        self._grpc = _grpc(options, scratch) if options.grpc else None
         names = [options.name or name_of(path) for path in options.files]
         self._calls = ThreadPoolExecutor(1, thread_name_prefix="calls")
         self._files = ServedFiles(scratch, lambda path: self._engine.describe(path))
@@ -106,11 +119,17 @@ class _Serving:
             self._engine.serve(name)
         front = FrontConfig(self._token, options.queue, version=__version__, load=True, predict=names[0])
         self._engine.open_api(front, listeners.listeners, self._call)
-        for url in listeners.urls:
+        urls = listeners.urls[: len(options.listen)]
+        if self._grpc is not None:
+            self._grpc.start()
+            urls.append(f"grpc {self._grpc.url}")
+        for url in urls:
             for name in names:
                 print(f"serving {name} on {url}", flush=True)
 
     def stop(self) -> None:
+        if self._grpc is not None:
+            self._grpc.stop()
         self._calls.shutdown(wait=False, cancel_futures=True)
         self._engine.stop(timeout_s=5.0)
 
@@ -141,6 +160,10 @@ class _Serving:
             if not report.passed:
                 raise EdgeError(f"{model}: the version before serves on: {'; '.join(report.reasons)}")
         self._engine.switch(model, digest)
+
+
+def _grpc(options: ServeOptions, scratch: Path) -> GrpcProcess:
+    return GrpcProcess(scratch / GRPC_SOCKET, options.grpc, options.token_file, _report, SystemClock(), key="--grpc")
 
 
 def _runtimes(files: Sequence[Path]) -> tuple[str, ...]:
