@@ -41,11 +41,18 @@ def _process(entry: Path) -> Process | None:
 
 
 def cpu_ns(pids: Iterable[int]) -> int:
-    """Processor time that processes have taken, threads that have ended included.
+    """Processor time that processes have taken, threads that have ended included. Raises ProcessLookupError for one that is gone.
 
     The clock is clock_getcpuclockid(3)'s: the sum the scheduler keeps, not the ticks of 10 ms that ``/proc/PID/stat`` shows.
     """
-    return sum(time.clock_gettime_ns(~pid << 3 | _SCHED_CLOCK) for pid in pids)
+    return sum(map(_cpu_ns, pids))
+
+
+def _cpu_ns(pid: int) -> int:
+    try:
+        return time.clock_gettime_ns(~pid << 3 | _SCHED_CLOCK)
+    except OSError:
+        raise ProcessLookupError(f"process {pid} ended while it was measured: what it took is lost") from None
 
 
 def pss_kib(pid: int) -> int:
