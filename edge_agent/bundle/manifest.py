@@ -59,7 +59,7 @@ class RuntimeRequirement:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One declarative step of pre- or postprocessing: a word and its numbers. The words are in docs/bundle.md."""
+    """One declarative step of pre- or postprocessing: a word and its numbers. The words are in docs/steps.md."""
 
     op: str
     args: Mapping[str, Any] = field(default_factory=dict)

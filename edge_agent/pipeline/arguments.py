@@ -12,6 +12,7 @@ from edge_agent.bundle.manifest import Step
 from edge_agent.errors import BundleError
 
 MAX_ITEMS = 1 << 20
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Arguments:
@@ -44,6 +45,13 @@ class Arguments:
         if not _is_number(value):
             raise self.bad(key, "must be a finite number")
         return float(value)
+
+    def narrow(self, key: str, default: float | None = None) -> float:
+        """One finite number within the range of float32."""
+        value = self.number(key, default)
+        if abs(value) > _FLOAT32_MAX:
+            raise self.bad(key, "is beyond the range of float32")
+        return value
 
     def numbers(self, key: str, default: float | None = None) -> Any:
         """One finite number or a list of them (one per channel), as a float32 array of rank 0 or 1."""

@@ -81,7 +81,7 @@ def _compiled(spec: TensorSpec, chain: list[PlacedStage], *, raw: bool) -> Calla
     """Everything that happens for one input: (window values, where it belongs or ``None``) to its array."""
     place, settle, through = placer(spec), settler(spec, raw=raw), _chained(chain)
     look_up = _look_up(spec, chain, raw=raw)
-    calculates = any(placed.stage.kind not in (MOVES, PICTURE) for placed in chain) or spec.dtype not in ("float32", "float64")
+    calculates = any(placed.stage.kind != MOVES for placed in chain) or spec.dtype not in ("float32", "float64")
 
     def run(array: Any, out: Any) -> Any:
         if look_up is not None and array.dtype == np.uint8:

@@ -17,7 +17,7 @@ def resize(args: Arguments) -> Stage:
     size = args.size("size", most=MAX_SIDE)
     method = args.choice("method", METHODS, "bilinear")
     antialias = args.flag("antialias", default=True)
-    value = args.number("value", 0.0)
+    value = args.narrow("value", 0.0)
     letterbox = args.flag("letterbox")
     resample = Resampler(size, method, antialias=antialias, around=value if letterbox else None)
 

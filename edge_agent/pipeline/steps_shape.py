@@ -27,7 +27,7 @@ def transpose(args: Arguments) -> Stage:
 
 
 def pad(args: Arguments) -> Stage:
-    before, after, value = args.wholes("before", low=0), args.wholes("after", low=0), args.number("value", 0.0)
+    before, after, value = args.wholes("before", low=0), args.wholes("after", low=0), args.narrow("value", 0.0)
     if len(before) != len(after):
         raise args.bad("before", "and after must have one size for each axis")
     widths = tuple(zip(before, after, strict=True))

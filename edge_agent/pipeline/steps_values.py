@@ -44,8 +44,8 @@ def normalize(args: Arguments) -> Stage:
 
 
 def clip(args: Arguments) -> Stage:
-    low = np.float32(args.number("min")) if args.has("min") else np.float32(-np.inf)
-    high = np.float32(args.number("max")) if args.has("max") else np.float32(np.inf)
+    low = np.float32(args.narrow("min")) if args.has("min") else np.float32(-np.inf)
+    high = np.float32(args.narrow("max")) if args.has("max") else np.float32(np.inf)
     if low > high:
         raise args.bad("min", "must not be greater than max")
     return Stage(lambda x: np.clip(np.asarray(x, np.float32), low, high), ALIKE)

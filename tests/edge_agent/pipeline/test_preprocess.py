@@ -96,6 +96,8 @@ def test_images_become_channels_first() -> None:
         ("scale", {"factor": 1e300}, "beyond the range of float32"),
         ("normalize", {"std": [1, 0, 1]}, "preprocess[1].args.std: must not be 0"),
         ("clip", {"min": 2, "max": 1}, "preprocess[1].args.min"),
+        ("clip", {"max": 1e39}, "preprocess[1].args.max: is beyond the range of float32"),
+        ("pad", {"before": [1, 1], "after": [1, 1], "value": -1e39}, "preprocess[1].args.value: is beyond the range of float32"),
         ("reshape", {}, "preprocess[1].args.shape: is missing"),
         ("reshape", {"shape": [0, 2]}, "preprocess[1].args.shape"),
         ("reshape", {"shape": [-1, -1]}, "preprocess[1].args.shape"),

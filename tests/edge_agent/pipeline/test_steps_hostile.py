@@ -41,7 +41,7 @@ WORDS = (
     "",
 )
 wholes = st.integers(-2, 9) | st.sampled_from([64, 4096, 1 << 20, 1 << 31, 1 << 70])
-numbers = wholes | st.floats() | st.sampled_from([1e-300, 1e300, -0.0])
+numbers = wholes | st.floats() | st.sampled_from([1e-300, 3.4028235677973366e38, 1e300, -0.0])
 plain = numbers | st.booleans() | st.none() | st.sampled_from(WORDS)
 values = plain | st.lists(plain, max_size=4) | st.lists(st.lists(numbers, min_size=2, max_size=4), max_size=3)
 KEYS = re.findall(

@@ -126,6 +126,12 @@ def test_a_letterbox_value_that_is_no_byte_makes_real_numbers() -> None:
     assert got[[0, 3]].tolist() == [[-0.5, -0.5]] * 2 and (got[1:3] == 7).all()
 
 
+def test_infinite_and_missing_values_pass_without_a_warning() -> None:
+    frame = np.array([[np.inf, -np.inf, np.nan, 3e38]] * 4, np.float32)
+    for args in ({"size": [2, 2]}, {"size": [2, 3], "letterbox": True}, {"size": [8, 8], "method": "area"}):
+        run("resize", args, frame, (args["size"][0], args["size"][1]), "float32")
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
