@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from dataclasses import dataclass
+
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,4 @@ def parse_endpoint(text: str) -> Endpoint:
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine by name or number."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _LOOPBACK.fullmatch(host) is not None
