@@ -31,7 +31,9 @@ def serve(channel: Channel) -> int:
         while packet is None:
             packet = channel.wait(None)
         try:
-            runner = PipelineRunner(_parts(channel, packet.message, SystemClock()))
+            parts = _parts(channel, packet.message, SystemClock())
+            process.give_back_memory()
+            runner = PipelineRunner(parts)
         except EdgeError as error:
             channel.send({"event": "refused", "reason": str(error)}, timeout_s=1.0)
             return 1

@@ -15,22 +15,13 @@ from edge_agent.errors import EdgeError
 from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.loop import Loop
 from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, Packet, pair
+from edge_agent.runtimes.environment import STARTED_WITH
 
 SPAWN_TIMEOUT_S = 60.0
 KILL_TIMEOUT_S = 5.0
 CRASH_LIMIT = 3
 CRASH_WINDOW_S = 60.0
 AGAIN_S = 5.0
-
-ENVIRONMENT: Mapping[str, str] = {
-    "ORT_DISABLE_TELEMETRY": "1",
-    "ORT_TELEMETRY_DISABLED": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": "131072",
-    "MALLOC_TRIM_THRESHOLD_": "131072",
-}
-"""Set before numpy and the runtimes are imported: no telemetry, no helper threads at import, freed memory goes back to the kernel."""
 
 Tell = Callable[[str, str, str, Mapping[str, Any]], None]
 """``tell(kind, level, message, data)``: an event of the engine."""
@@ -105,7 +96,7 @@ class ZygoteClient:
         try:
             # Python looks for modules in the current folder first: that must not be one where others, or our own data, may be.
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **ENVIRONMENT}, cwd="/"
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **STARTED_WITH}, cwd="/"
             )
         finally:
             theirs.close()
