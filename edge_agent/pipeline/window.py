@@ -50,10 +50,10 @@ class Windower:
         self.hop = hop
         self.windows = 0
         self.discarded = 0
+        self._form: tuple[Any, ...] = ()  # shape of a reading; with its type where that is kept
         self._rows: Any = None
-        self._seqs = np.empty(length, np.int64)
-        self._times_ns = np.empty(length, np.int64)
-        self._held = 0
+        self._seqs: list[int] = []
+        self._times_ns: list[int] = []
         self._skip = 0
         self._unsettled = 0
 
@@ -63,44 +63,57 @@ class Windower:
         A sample of another shape than those held, or a ``seq`` that does not go up (the source started over),
         begins a new window; the rows held are counted in ``discarded``.
         """
-        if self.length == 1 and sample.rows == 1 and getattr(sample.values, "ndim", 1) > 1:
-            return self._pass_through(sample)
-        block = _as_block(sample)
-        if self._does_not_follow(sample, block):
-            self._restart()
-        if self._rows is None:
-            self._rows = np.empty((self.length, *block.shape[1:]), _row_type(block))
-        made: list[Window] = []
-        taken = 0
-        while taken < sample.rows:
-            taken += self._skip_over(sample.rows - taken) or self._keep(sample, block, taken)
-            if self._held == self.length:
-                made.append(self._emit(sample))
-        return made
-
-    def _pass_through(self, sample: Sample) -> list[Window]:
-        """A frame as it came, without a copy."""
+        if sample.rows > 1:
+            return self._push_block(sample)
+        if self.length == 1:
+            return self._push_alone(sample)
+        values = sample.values
+        form = _form(values, 0) if hasattr(values, "shape") else (len(values),)
+        if form != self._form or (self._seqs and sample.seq <= self._seqs[-1]):
+            self._restart(form)
         self._unsettled += 1
         if self._skip:
             self._skip -= 1
             return []
-        seq, t_ns = sample.seq, sample.t_ns
-        window = Window(sample.source, self.windows, seq, seq, t_ns, t_ns, sample.values, 0, sample.label, self._unsettled)
+        self._rows[len(self._seqs)] = values
+        self._seqs.append(sample.seq)
+        self._times_ns.append(sample.t_ns)
+        return [self._emit(sample)] if len(self._seqs) == self.length else []
+
+    def _push_alone(self, sample: Sample) -> list[Window]:
+        """A window of one sample; a frame without a copy."""
+        self._unsettled += 1
+        if self._skip:
+            self._skip -= 1
+            return []
+        seq, t_ns, values = sample.seq, sample.t_ns, sample.values
+        if getattr(values, "ndim", 1) < 2:
+            values = np.array(values, np.float32, ndmin=2)
+        window = Window(sample.source, self.windows, seq, seq, t_ns, t_ns, values, 0, sample.label, self._unsettled)
         self.windows += 1
         self._unsettled, self._skip = 0, self.hop - 1
         return [window]
 
-    def _does_not_follow(self, sample: Sample, block: Any) -> bool:
-        if self._rows is None:
-            return False
-        if block.shape[1:] != self._rows.shape[1:] or (block.ndim > 2 and block.dtype != self._rows.dtype):
-            return True
-        return self._held > 0 and sample.seq <= int(self._seqs[self._held - 1])
+    def _push_block(self, sample: Sample) -> list[Window]:
+        form = _form(sample.values, 1)
+        if form != self._form or (self._seqs and sample.seq <= self._seqs[-1]):
+            self._restart(form)
+        made: list[Window] = []
+        taken = 0
+        while taken < sample.rows:
+            taken += self._skip_over(sample.rows - taken) or self._keep(sample, taken)
+            if len(self._seqs) == self.length:
+                made.append(self._emit(sample))
+        return made
 
-    def _restart(self) -> None:
-        self.discarded += self._unsettled
-        self._rows = None
-        self._held = self._skip = self._unsettled = 0
+    def _restart(self, form: tuple[Any, ...]) -> None:
+        if self._form:  # else nothing was held before
+            self.discarded += self._unsettled
+            self._skip = self._unsettled = 0
+        self._form = form
+        self._rows = np.empty((self.length, *form), np.float32) if len(form) == 1 else np.empty((self.length, *form[:-1]), form[-1])
+        self._seqs.clear()
+        self._times_ns.clear()
 
     def _skip_over(self, available: int) -> int:
         """Leaves out the samples between two windows; how many."""
@@ -109,32 +122,27 @@ class Windower:
         self._unsettled += count
         return count
 
-    def _keep(self, sample: Sample, block: Any, first: int) -> int:
+    def _keep(self, block: Sample, first: int) -> int:
         """Copies rows from ``first`` on into the window, as many as it takes; how many."""
-        start = self._held
-        count = min(self.length - start, sample.rows - first)
-        self._rows[start : start + count] = block[first : first + count]
-        if count == 1:
-            self._seqs[start] = sample.seq + first
-            self._times_ns[start] = sample.t_ns + first * sample.period_ns
-        else:
-            steps = np.arange(first, first + count, dtype=np.int64)
-            self._seqs[start : start + count] = sample.seq + steps
-            self._times_ns[start : start + count] = sample.t_ns + steps * sample.period_ns
-        self._held += count
+        start = len(self._seqs)
+        count = min(self.length - start, block.rows - first)
+        self._rows[start : start + count] = block.values[first : first + count]
+        numbers = range(first, first + count)
+        self._seqs += [block.seq + number for number in numbers]
+        self._times_ns += [block.t_ns + number * block.period_ns for number in numbers]
         self._unsettled += count
         return count
 
     def _emit(self, last: Sample) -> Window:
-        first_seq, last_seq = int(self._seqs[0]), int(self._seqs[-1])
+        first_seq, last_seq = self._seqs[0], self._seqs[-1]
         kept = max(self.length - self.hop, 0)
         window = Window(
             source=last.source,
             seq=self.windows,
             first_seq=first_seq,
             last_seq=last_seq,
-            start_ns=int(self._times_ns[0]),
-            end_ns=int(self._times_ns[-1]),
+            start_ns=self._times_ns[0],
+            end_ns=self._times_ns[-1],
             values=self._rows.copy() if kept else self._rows,
             gaps=last_seq - first_seq + 1 - self.length,
             label=last.label,
@@ -148,21 +156,14 @@ class Windower:
     def _advance(self, kept: int) -> None:
         """Drops the rows that the next window does not share."""
         self._skip = max(self.hop - self.length, 0)
-        self._held = kept
+        del self._seqs[: self.length - kept], self._times_ns[: self.length - kept]
         if kept:
-            for held in (self._rows, self._seqs, self._times_ns):
-                held[:kept] = held[self.length - kept :]
+            self._rows[:kept] = self._rows[self.length - kept :]
         else:
             self._rows = np.empty_like(self._rows)  # the old ones went out with the window
 
 
-def _as_block(sample: Sample) -> Any:
-    """The values as an array (rows, ...)."""
-    if sample.rows > 1:
-        return np.asarray(sample.values)
-    values = sample.values
-    return (values if hasattr(values, "ndim") else np.asarray(values, np.float32))[np.newaxis]
-
-
-def _row_type(block: Any) -> Any:
-    return np.float32 if block.ndim <= 2 else block.dtype
+def _form(values: Any, first: int) -> tuple[Any, ...]:
+    """The shape of a reading, whose axes begin at ``first``; where it has several, with the type, which is kept."""
+    shape: tuple[int, ...] = values.shape[first:]
+    return shape if len(shape) == 1 else (*shape, values.dtype)

@@ -6,11 +6,11 @@ import os
 import select
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import SourceError
+from edge_agent.sources.alarm import Alarm
 from edge_agent.sources.iio_device import IioDevice, find_device, write
 from edge_agent.sources.iio_scan import ScanLayout, decode, lay_out
 from edge_agent.sources.row_clock import RowClock
@@ -71,11 +71,11 @@ class PolledIioSource(_IioSource):
         self._fds: list[int] = []
         self._conversions: list[tuple[float, float]] = []
         self._due_ns = 0
-        self._woken = Event()
+        self._alarm = Alarm()
 
     def open(self) -> None:
         self.close()
-        self._woken.clear()
+        self._alarm.clear()
         device = self._find()
         try:
             for channel in self._channels(device.polled_channels(), device.folder):
@@ -92,7 +92,7 @@ class PolledIioSource(_IioSource):
             raise SourceError(f"source {self.name}: the device is not open")
         now_ns = self._clock.monotonic_ns()
         if now_ns < self._due_ns:
-            self._woken.wait(min((self._due_ns - now_ns) / 1e9, timeout_s))
+            self._alarm.wait(min((self._due_ns - now_ns) / 1e9, timeout_s))
             now_ns = self._clock.monotonic_ns()
             if now_ns < self._due_ns:
                 return None
@@ -109,7 +109,7 @@ class PolledIioSource(_IioSource):
         return Sample(self.name, self._seq - 1, now_ns, values)
 
     def close(self) -> None:
-        self._woken.set()
+        self._alarm.ring()
         self._device = None
         self._conversions.clear()
         while self._fds:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import SourceEnded, SourceError
+from edge_agent.sources.alarm import Alarm
 from edge_agent.sources.framing import Reading, choose_framing, read_csv
 from edge_agent.sources.wav import read_blocks, read_form
 from edge_agent.values import Sample
@@ -58,7 +58,7 @@ class ReplaySource:
         self._seq = 0
         self._start_ns = 0
         self._start_seq = 0
-        self._woken = Event()
+        self._alarm = Alarm()
         self._in_blocks = path.suffix.lower() == ".wav"
         self._by_suffix: Mapping[str, Callable[[], Iterator[Reading]]] = {".npz": self._arrays, ".wav": self._sound}
 
@@ -66,7 +66,7 @@ class ReplaySource:
         """Starts the schedule now; a replay opened again goes on where it was."""
         if not self._path.is_file():
             raise SourceError(f"source {self.name}: {self._path}: there is no such file")
-        self._woken.clear()
+        self._alarm.clear()
         self._start_ns, self._start_seq = self._clock.monotonic_ns(), self._seq
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -74,31 +74,26 @@ class ReplaySource:
             raise SourceEnded(f"source {self.name}: the limit of {self._limit} samples is reached")
         if self._next is None:
             self._next = self._following()
-        rows = self._rows_of(self._next)
-        first_ns = self._start_ns + (self._seq - self._start_seq) * (self._period_ns or self._recorded_ns)
-        due_ns = first_ns + (rows - 1) * self._period_ns  # a block is there when its last row is
+        rows = self._rows_of(self._next) if self._in_blocks else 1
+        period_ns = self._period_ns or self._recorded_ns
+        first_ns = self._start_ns + (self._seq - self._start_seq) * period_ns
+        due_ns = first_ns + (rows - 1) * period_ns  # a block is there when its last row is
         now_ns = self._clock.monotonic_ns()
         if self._period_ns and due_ns > now_ns:
-            self._woken.wait(min((due_ns - now_ns) / 1e9, timeout_s))
+            self._alarm.wait(min((due_ns - now_ns) / 1e9, timeout_s))
             if self._clock.monotonic_ns() < due_ns:
                 return None
-        return self._take(self._next, rows, first_ns if self._period_ns or self._recorded_ns else now_ns)
-
-    def _rows_of(self, reading: Reading) -> int:
-        rows = len(reading.values) if self._in_blocks else 1
-        return min(rows, self._limit - self._seq) if self._limit else rows
-
-    def _take(self, reading: Reading, rows: int, t_ns: int) -> Sample:
-        values: Any = reading.values
-        if self._in_blocks:
-            values = values[:rows] if rows > 1 else values[0]
-        sample = Sample(self.name, self._seq, t_ns, values, reading.label, rows, self._period_ns or self._recorded_ns)
-        self._next = None
+        reading, self._next = self._next, None
+        values = reading.values if not self._in_blocks else reading.values[:rows] if rows > 1 else reading.values[0]
+        sample = Sample(self.name, self._seq, first_ns if period_ns else now_ns, values, reading.label, rows, period_ns)
         self._seq += rows
         return sample
 
+    def _rows_of(self, block: Reading) -> int:
+        return min(len(block.values), self._limit - self._seq) if self._limit else len(block.values)
+
     def close(self) -> None:
-        self._woken.set()
+        self._alarm.ring()
 
     def _following(self) -> Reading:
         """The next reading, from the beginning again when looping."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from threading import Event
 from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import SourceEnded
+from edge_agent.sources.alarm import Alarm
 from edge_agent.values import Sample
 
 SIGNALS = ("sine", "square", "ramp", "constant", "noise")
@@ -47,11 +47,11 @@ class SyntheticSource:
         self._seq = 0
         self._start_ns = 0
         self._start_seq = 0
-        self._woken = Event()
+        self._alarm = Alarm()
 
     def open(self) -> None:
         """Starts the schedule now; a source opened again goes on where it was."""
-        self._woken.clear()
+        self._alarm.clear()
         self._start_ns, self._start_seq = self._clock.monotonic_ns(), self._seq
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -62,7 +62,7 @@ class SyntheticSource:
         first_ns = self._due_ns(self._seq)
         due_ns = self._due_ns(self._seq + rows - 1)  # a block is there when its last row is
         if due_ns > now_ns:
-            self._woken.wait(min((due_ns - now_ns) / 1e9, timeout_s))
+            self._alarm.wait(min((due_ns - now_ns) / 1e9, timeout_s))
             if self._clock.monotonic_ns() < due_ns:
                 return None
         values = self._make(rows)
@@ -79,7 +79,7 @@ class SyntheticSource:
         return sample
 
     def close(self) -> None:
-        self._woken.set()
+        self._alarm.ring()
 
     def _due_ns(self, seq: int) -> int:
         """Long past when nothing is ever waited for."""
