@@ -117,16 +117,13 @@ def _luma(x: Any) -> Any:
     """Y of red, green, blue: bytes in whole numbers of 16 binary places, as Pillow's mode L."""
     if x.dtype != np.uint8:
         return (x @ _TO_YUV[0].astype(np.float32))[:, :, np.newaxis]
-    whole = x[:, :, :1] * np.uint32(19595)
-    whole += x[:, :, 1:2] * np.uint32(38470)
-    whole += x[:, :, 2:] * np.uint32(7471)
-    whole += np.uint32(0x8000)
-    whole >>= np.uint32(16)
+    red, green, blue = (np.asarray(x[:, :, at : at + 1], np.uint32) for at in range(3))
+    whole = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
     return whole.astype(np.uint8)
 
 
 def _mixed(x: Any, matrix: Any, before: Any, after: Any) -> Any:
-    mixed = (x - before) @ matrix.T + after
+    mixed = (np.asarray(x, np.float64) - before) @ matrix.T + after
     if x.dtype != np.uint8:
         return mixed.astype(np.float32)
     return np.clip(np.floor(mixed + 0.5), 0, 255).astype(np.uint8)
