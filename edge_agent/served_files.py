@@ -72,7 +72,10 @@ class ServedFiles:
             raise ModelError(f"{path}: unknown kind of file; {endings} can be served (edge-convert build makes them of others)")
         folder = self._scratch / digest
         model = _taken_in(path, folder)
-        found = self._describe(model)
+        try:
+            found = self._describe(model)
+        except ModelError as error:
+            raise ModelError(f"{path}: {str(error).removeprefix(f'{model}: ')}") from None
         entry = FileEntry(model.name, "model", model.stat().st_size, digest)
         return Manifest(name_of(path), "1", RuntimeRequirement(found.runtime), (entry,), found.inputs, found.outputs), folder
 

@@ -208,7 +208,7 @@ class TrialReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A served model as the engine sees it now. ``state``: starting, serving, restarting, failed."""
+    """A served model as the engine sees it now. ``state``: starting, serving, restarting, failed, switching, unloaded."""
 
     name: str
     version: str

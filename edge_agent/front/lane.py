@@ -134,6 +134,8 @@ class Lane:
         link = next((one for one in (*self.links, *self._old) if one.link == number), None)
         if link is not None:
             self._drop(link)
+        if self.absent:
+            self.withdraw()
 
     def withdraw(self) -> None:
         """The model is no longer served: what waits is refused, what is asked is given up."""

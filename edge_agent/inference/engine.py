@@ -140,7 +140,7 @@ class Engine:
         if all(status.name != model for status in self.models()):
             raise EdgeError(f"model {model}: there is no such model")
         with self._changing:
-            wait_for_futures(self._loop.call(lambda: self._plane.pause(model)), WITHDRAW_TIMEOUT_S)
+            wait_for_futures(self._loop.call(lambda: self._plane.pause(model, "unloaded")), WITHDRAW_TIMEOUT_S)
 
     def load(self, model: str) -> None:
         """Serve ``model`` again after :meth:`unload`; one that serves goes on. Raises EdgeError when there is none or it does not load."""
@@ -193,7 +193,7 @@ class Engine:
         data = {"model": model, "version": manifest.version}
         text = f"{model}: the serving version is unloaded to make room for {manifest.version}; what is asked meanwhile waits"
         self._tell("unloaded_first", "warning", text, data)
-        wait_for_futures(self._loop.call(lambda: self._plane.pause(model)), WITHDRAW_TIMEOUT_S)
+        wait_for_futures(self._loop.call(lambda: self._plane.pause(model, "switching")), WITHDRAW_TIMEOUT_S)
         return ""
 
     def _shadowed(self, worker: Worker, report: TrialReport) -> TrialReport:

@@ -18,7 +18,8 @@ class ModelService:
     """Keeps the workers of the serving version alive. Loop's thread only.
 
     ``targets`` are the workers that should be asked now: the next version's while a switch is under way, else the serving ones, none
-    while there is none. ``on_change(service)`` is called whenever they changed. While ``paused`` nothing serves and nothing is restarted.
+    while there is none. ``on_change(service)`` is called whenever they changed. While ``paused`` (the word says why) nothing serves and
+    nothing is restarted.
     """
 
     def __init__(self, context: Context, config: ModelConfig, on_change: Callable[[ModelService], None]) -> None:
@@ -29,7 +30,7 @@ class ModelService:
         self.next: Server | None = None
         self.restarts = 0
         self.crashes = 0
-        self.paused = False
+        self.paused = ""
         self._context = context
         self._on_change = on_change
         self._record = self._fresh_record()
@@ -54,7 +55,7 @@ class ModelService:
         """From now on ``worker`` and its version serve; those that did are asked to end."""
         old, self.workers, self.next = self.workers, [worker], None
         self.version, self.crashes, self._record = worker.version, 0, self._fresh_record()
-        self.paused = False
+        self.paused = ""
         for one in old:
             if one is not worker:
                 one.end()
@@ -66,9 +67,12 @@ class ModelService:
         self.next = worker
         self._on_change(self)
 
-    def pause(self) -> list[Server]:
-        """End the serving workers and start none again until :meth:`resume` or :meth:`serve`; those that have to end first."""
-        self.paused = True
+    def pause(self, why: str) -> list[Server]:
+        """End the serving workers and start none again until :meth:`resume` or :meth:`serve`; those that have to end first.
+
+        ``why`` is the state meanwhile: ``unloaded`` (whoever asks is refused) or ``switching`` (whoever asks waits).
+        """
+        self.paused = why
         ending = [worker for worker in self.workers if worker.alive]
         for worker in ending:
             worker.end()
@@ -78,7 +82,7 @@ class ModelService:
     def resume(self) -> None:
         """Serve the version again that served before :meth:`pause`."""
         if self.paused and self.version is not None and not self._stopping:
-            self.paused = False
+            self.paused = ""
             self.workers = [self.start(self.version)]
             self._on_change(self)
 
@@ -126,7 +130,7 @@ class ModelService:
 
     def _state(self, alive: list[Server]) -> str:
         if self.paused:
-            return "unloaded"
+            return self.paused
         if any(worker.serving for worker in self.workers):
             return "serving"
         if any(worker.refusal for worker in self.workers):

@@ -177,9 +177,9 @@ class Plane:
             self.front.withdrawn(model)
         return [worker.ended for worker in service.stop()]
 
-    def pause(self, model: str) -> list[Future[Exit]]:
-        """End the workers of ``model`` and start none until it is served or resumed again."""
-        return [worker.ended for worker in self.service(model).pause()]
+    def pause(self, model: str, why: str) -> list[Future[Exit]]:
+        """End the workers of ``model`` and start none until it is served or resumed again; ``why`` is unloaded or switching."""
+        return [worker.ended for worker in self.service(model).pause(why)]
 
     def resume(self, model: str) -> list[Server]:
         """Serve a paused model again; the workers that load."""

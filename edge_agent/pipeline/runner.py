@@ -176,12 +176,8 @@ class PipelineRunner:
         """A sink whose policy is to block keeps us: that is no reason to think the pipeline stuck."""
         self._busy = False
         self._tell_status()
-        packet_ready = select.select([self._parts.channel.fileno()], [], [], 0)[0]
-        return not packet_ready or not self._ends_now()
-
-    def _ends_now(self) -> bool:
         self._models.hear()
-        return self._models.ending
+        return not self._models.ending
 
     def _tell_failure(self, window: Window, reason: str) -> None:
         """Once for each new reason, not for every window that fails of it."""
