@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_agent.bundle.manifest import (
     FileEntry,
@@ -133,3 +135,21 @@ def test_windows_feed_and_verdicts_read_what_is_not_state() -> None:
     assert [spec.name for spec in read_outputs(manifest)] == ["p", "wide", "other", "nn"]
     assert fed_inputs(stateful(None)) == manifest.inputs
     assert read_outputs(stateful(None)) == manifest.outputs
+
+
+_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["h", "hn", "p", "x", "carry", "keep", "reset", ""])
+_PAIR = st.dictionaries(st.sampled_from(["input", "output", "initial", "later"]), _VALUES)
+_STATE = st.dictionaries(st.sampled_from(["on_swap", "on_gap", "in_graph", "later"]), _VALUES)
+
+
+@settings(max_examples=300, deadline=None)
+@given(state=_STATE, pairs=st.lists(_PAIR | _VALUES, max_size=3) | _VALUES)
+def test_whatever_is_said_of_state_is_refused_by_name_or_can_be_written_again(state: dict[str, Any], pairs: Any) -> None:
+    tree = json.loads(to_json(stateful(PAIRS))) | {"state": state | {"pairs": pairs}}
+    try:
+        manifest = from_json(json.dumps(tree).encode())
+    except BundleError as error:
+        assert str(error).startswith("manifest.json state")
+        return
+    assert from_json(to_json(manifest)) == manifest
+    assert fed_inputs(manifest) and read_outputs(manifest)
