@@ -17,8 +17,10 @@ from edge_agent.bench import Subject
 from edge_agent.bench_disturbance import Disturbance
 from edge_agent.bench_rounds import Plan, measure
 from edge_agent.bench_table import table, tuning_table
+from edge_agent.board import choose_profile
 from edge_agent.bundle import archive
 from edge_agent.bundle.manifest import to_json
+from edge_agent.config_file import load_config
 from edge_agent.errors import AgentUnreachable, CommandError, EdgeError, ModelError
 from edge_agent.runtimes.options import options_for
 from edge_agent.tuning_apart import tune_apart
@@ -32,7 +34,7 @@ KINDS = {".onnx": "onnx", ".tflite": "tflite"}
 
 def run(args: argparse.Namespace, ask: Ask) -> int:
     """Measure, or with ``--tune`` try options, and print."""
-    profile = _profile()
+    profile = _profile(args.config)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         sources = [_Source(name, _file(name, ask), Path(folder) / str(index), profile) for index, name in enumerate(args.model)]
         if args.tune:
@@ -82,8 +84,10 @@ def _tune(args: argparse.Namespace, sources: list[_Source]) -> int:
     return 0
 
 
-def _profile() -> DeviceProfile | None:
-    """What is known of this board, None where nothing is: models are measured everywhere."""
+def _profile(config: Path | None) -> DeviceProfile | None:
+    """The board that ``config`` names, else what is known of this one; None where nothing is: models are measured everywhere."""
+    if config is not None:
+        return choose_profile(load_config(config).device.profile)
     try:
         return load_profile(detect().profile)
     except ProfileError:

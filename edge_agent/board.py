@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from device_profiles.detect import detect
-from device_profiles.load import load_profile
+from device_profiles.load import load_file, load_profile
 from device_profiles.schema import DeviceProfile, ProfileError
 from edge_agent import __version__
 from edge_agent.errors import ConfigError, Problem
@@ -15,8 +17,13 @@ _UPDATE_LIBRARIES = ("tuf", "securesystemslib", "cryptography")
 
 
 def choose_profile(name: str) -> DeviceProfile:
-    """The named profile, or the one of the board this runs on for ``auto``. Raises ConfigError naming ``device.profile``."""
+    """The named profile, the one in a ``.toml`` file of one's own, or the one of the board this runs on for ``auto``.
+
+    Raises ConfigError naming ``device.profile``.
+    """
     try:
+        if name.endswith(".toml"):
+            return load_file(Path(name))
         return load_profile(detect().profile if name == "auto" else name)
     except ProfileError as error:
         raise ConfigError([Problem("device.profile", str(error))]) from None
