@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from converters.__main__ import main
 from converters.processing import Processing
 from converters.recipe import Recipe, decode, encode
 from converters.state import suggested
+from converters.workshop import Workshop
 from edge_agent.bundle.archive import read_manifest, unpack
 from edge_agent.bundle.golden import load_cases, within
 from edge_agent.bundle.manifest import StatePair, StateSpec
@@ -183,6 +185,20 @@ def test_the_recipe_can_be_read_back() -> None:
     state = StateSpec((StatePair("h", "hn", 0.5),), on_gap="reset")
     recipe = Recipe("m", "1", ("rpi4",), processing=Processing(state=state))
     assert decode(json.loads(json.dumps(encode(recipe, tools={}, samples_sha256="")))) == recipe
+
+
+def test_the_child_in_another_environment_threads_the_state_too(model: Path, tmp_path: Path) -> None:
+    given = samples(tmp_path, recordings=[0] * 12 + [1] * 18)
+    state = StateSpec((StatePair(STATE_IN, STATE_OUT),))
+    workshop = Workshop(tmp_path, given, (), state=state)
+    rows = range(ROWS)
+    here = workshop.prove("m", model.read_bytes(), "onnx", rows)
+    there = workshop.prove_in(Path(sys.executable), "m", model.read_bytes(), "onnx", rows)
+    with np.load(given) as held:
+        expected = np.stack([said["y"] for said in stream(model, held["x"], {0, 12})])
+    np.testing.assert_array_equal(here.values["y"], expected)
+    np.testing.assert_array_equal(there.values["y"], expected)
+    assert [spec.name for spec in here.outputs] == ["y", STATE_OUT]
 
 
 def test_speech_from_a_published_model(tmp_path: Path) -> None:
