@@ -63,17 +63,23 @@ def _array(place: Place, data: list[Any]) -> Any:
         array = np.asarray(data)
     except (ValueError, OverflowError):
         raise HttpError(400, f"input {place.name}: data must be numbers, flat or nested to one shape") from None
-    if array.dtype == object and np.dtype(place.dtype).kind in "iuf":
-        array = _large(place, data)
+    kind = np.dtype(place.dtype).kind
+    if (array.dtype == object and kind in "iuf") or (array.dtype.kind == "f" and kind in "iu"):
+        return _exact(place, data)
     return array
 
 
-def _large(place: Place, data: list[Any]) -> Any:
-    """Whole numbers beyond 64 bits, or a mixture of signs that no one type holds."""
+def _exact(place: Place, data: list[Any]) -> Any:
+    """Numbers for which numpy finds no one type, or takes a fraction where large whole numbers are meant, one by one."""
+    wanted = np.dtype(place.dtype)
+    numbers = np.asarray(data, object)
+    kinds = (int,) if wanted.kind in "iu" else (int, float)
+    if not all(type(value) in kinds for value in numbers.flat):
+        raise HttpError(400, f"input {place.name}: data holds something that is not {V2_OF[place.dtype]}")
     try:
-        return np.asarray(data, np.float64 if np.dtype(place.dtype).kind == "f" else place.dtype)
-    except (ValueError, OverflowError, TypeError):
-        raise HttpError(400, f"input {place.name}: data holds something that is not {V2_OF[place.dtype]}") from None
+        return numbers.astype(np.float64 if wanted.kind == "f" else wanted)
+    except OverflowError:
+        raise HttpError(400, f"input {place.name}: data holds a number too large for {V2_OF[place.dtype]}") from None
 
 
 def _cast(place: Place, array: Any) -> Any:

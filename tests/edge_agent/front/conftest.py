@@ -48,3 +48,15 @@ def served(rig: FrontRig, bundle: TinyBundle) -> FrontRig:
 def wide(tmp_path: Path) -> TinyBundle:
     """A model that gives back what it gets: a row of any length, up to the room of a link."""
     return echo_bundle(tmp_path / "wide", "wide", [1, "n"])
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontRig]:
+    """An API with one worker of the tiny model, shared by tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("standing")
+    rig = FrontRig(folder)
+    try:
+        rig.serve(make_bundle(folder / "tiny"))
+        yield rig
+    finally:
+        rig.close()

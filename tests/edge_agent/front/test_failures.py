@@ -166,6 +166,26 @@ def test_an_input_that_two_workers_die_of_is_quarantined(served: FrontRig, bundl
     assert served.wait_message("event", kind="input_quarantined")["data"] == {"model": "tiny"}
 
 
+def test_an_input_that_two_workers_hang_of_is_quarantined_and_still_answered_in_time(
+    make_rig: Callable[..., FrontRig], tmp_path: Path
+) -> None:
+    rig = make_rig(deadline_ms=1000)
+    poisonable = make_bundle(tmp_path / "poisonable", graph=poisonable_graph())
+    first = rig.serve(poisonable)
+    thread, found = in_thread(lambda: rig.infer([POISON, 0, 0, 0]))
+    rig.wait_message("hung", link=first.links[0])
+    rig.lose(first)
+    second = rig.serve(poisonable)
+    rig.wait_message("hung", link=second.links[0])
+    thread.join(10)
+    assert found[0].status == 504
+    rig.lose(second)
+    rig.serve(poisonable)
+    assert rig.infer([POISON, 0, 0, 0]).status == 422
+    assert rig.infer([1, 2, 3, 4]).status == 200
+    assert rig.ask("POST", "/v1/models/tiny:predict", {"instances": [[POISON, 0, 0, 0]]}).status == 422
+
+
 def _busy(pid: int) -> bool:
     """Whether the process has computed for some time: it is in its endless loop."""
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11]) > 10

@@ -20,40 +20,40 @@ def scores(answer: object) -> list[float]:
     return data
 
 
-def test_many_requests_on_one_connection(served: FrontRig) -> None:
-    with served.connect() as client:
+def test_many_requests_on_one_connection(standing: FrontRig) -> None:
+    with standing.connect() as client:
         for _ in range(5):
             assert scores(client.ask("POST", INFER, infer_json([1, 2, 3, 4]))) == GOOD
         assert client.ask("GET", "/v2/health/live").status == 200
 
 
-def test_requests_sent_ahead_are_answered_in_order(served: FrontRig) -> None:
-    with served.connect() as client:
+def test_requests_sent_ahead_are_answered_in_order(standing: FrontRig) -> None:
+    with standing.connect() as client:
         ahead = [request("POST", INFER, {"id": str(n), **infer_json([n, 0, 0, 0])}) for n in range(20)]
         client.send(b"".join(ahead[:10]) + request("GET", "/v2/health/live") + b"".join(ahead[10:]))
         ids = [client.answer().json.get("id") for _ in range(21)]
         assert ids == [str(n) for n in range(10)] + [None] + [str(n) for n in range(10, 20)]
 
 
-def test_a_request_may_come_byte_by_byte(served: FrontRig) -> None:
-    with served.connect() as client:
+def test_a_request_may_come_byte_by_byte(standing: FrontRig) -> None:
+    with standing.connect() as client:
         for byte in request("POST", INFER, infer_json([1, 2, 3, 4])):
             client.send(bytes([byte]))
         assert scores(client.answer()) == GOOD
 
 
-def test_chunked_bodies(served: FrontRig) -> None:
+def test_chunked_bodies(standing: FrontRig) -> None:
     body = json.dumps(infer_json([1, 2, 3, 4])).encode()
     chunks = b"".join(b"%x;note=1\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:])) + b"0\r\nTrailer: x\r\n\r\n"
-    with served.connect() as client:
+    with standing.connect() as client:
         client.send(b"POST %s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" % INFER.encode() + chunks)
         assert scores(client.answer()) == GOOD
         assert client.ask("GET", "/v2").status == 200
 
 
-def test_a_client_that_asks_whether_to_go_on_is_told_so(served: FrontRig) -> None:
+def test_a_client_that_asks_whether_to_go_on_is_told_so(standing: FrontRig) -> None:
     body = json.dumps(infer_json([1, 2, 3, 4])).encode()
-    with served.connect() as client:
+    with standing.connect() as client:
         client.send(b"POST %s HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (INFER.encode(), len(body)))
         assert client.answer().status == 100
         client.send(body)
@@ -65,9 +65,9 @@ def test_a_client_that_asks_whether_to_go_on_is_told_so(served: FrontRig) -> Non
     [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", lambda data: zlib.compress(data)[2:-4])],
     ids=["gzip", "deflate", "raw deflate"],
 )
-def test_compressed_bodies(served: FrontRig, coding: str, compress: Callable[[bytes], bytes]) -> None:
+def test_compressed_bodies(standing: FrontRig, coding: str, compress: Callable[[bytes], bytes]) -> None:
     body = compress(json.dumps(infer_json([1, 2, 3, 4])).encode())
-    assert scores(served.ask("POST", INFER, body, {"Content-Encoding": coding})) == GOOD
+    assert scores(standing.ask("POST", INFER, body, {"Content-Encoding": coding})) == GOOD
 
 
 def test_a_compressed_body_cannot_grow_beyond_the_limit(make_rig: Callable[..., FrontRig]) -> None:
@@ -76,16 +76,16 @@ def test_a_compressed_body_cannot_grow_beyond_the_limit(make_rig: Callable[..., 
     assert answer.status == 413 and "error" in answer.json
 
 
-def test_head_answers_without_a_body(served: FrontRig) -> None:
-    with served.connect() as client:
+def test_head_answers_without_a_body(standing: FrontRig) -> None:
+    with standing.connect() as client:
         full = client.ask("GET", "/v2")
         short = client.ask("HEAD", "/v2")
         assert (short.status, short.headers["content-length"]) == (200, full.headers["content-length"])
         assert client.ask("GET", "/v2").json == full.json
 
 
-def test_http_1_0_closes_unless_asked_to_stay(served: FrontRig) -> None:
-    with served.connect() as client:
+def test_http_1_0_closes_unless_asked_to_stay(standing: FrontRig) -> None:
+    with standing.connect() as client:
         client.send(b"GET /v2/health/live HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
         assert client.answer().headers["connection"] == "keep-alive"
         client.send(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
@@ -93,17 +93,17 @@ def test_http_1_0_closes_unless_asked_to_stay(served: FrontRig) -> None:
         assert client.ended()
 
 
-def test_a_client_may_close_its_sending_side_and_still_be_answered(served: FrontRig) -> None:
-    with served.connect() as client:
+def test_a_client_may_close_its_sending_side_and_still_be_answered(standing: FrontRig) -> None:
+    with standing.connect() as client:
         client.send(request("POST", INFER, infer_json([1, 2, 3, 4])))
         client.sock.shutdown(socket.SHUT_WR)
         assert scores(client.answer()) == GOOD
         assert client.ended()
 
 
-def test_names_may_be_percent_encoded_and_queries_are_passed_over(served: FrontRig) -> None:
-    assert served.ask("GET", "/v2/models/%74iny?x=1").json["name"] == "tiny"
-    assert served.ask("GET", "http://host/v2/models/tiny").json["name"] == "tiny"
+def test_names_may_be_percent_encoded_and_queries_are_passed_over(standing: FrontRig) -> None:
+    assert standing.ask("GET", "/v2/models/%74iny?x=1").json["name"] == "tiny"
+    assert standing.ask("GET", "http://host/v2/models/tiny").json["name"] == "tiny"
 
 
 @pytest.mark.parametrize(
@@ -131,15 +131,15 @@ def test_names_may_be_percent_encoded_and_queries_are_passed_over(served: FrontR
         (b"GET /v2 HTTP/1.1\r\nA: " + b"a" * 20000, 431),
     ],
 )
-def test_what_cannot_be_understood_is_answered_and_the_connection_closed(served: FrontRig, sent: bytes, status: int) -> None:
-    with served.connect() as client:
+def test_what_cannot_be_understood_is_answered_and_the_connection_closed(standing: FrontRig, sent: bytes, status: int) -> None:
+    with standing.connect() as client:
         client.send(sent)
         answer = client.answer()
         assert answer.status == status
         assert answer.json["error"]
         assert answer.headers["connection"] == "close"
         assert client.ended()
-    assert scores(served.infer([1, 2, 3, 4])) == GOOD
+    assert scores(standing.infer([1, 2, 3, 4])) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_what_cannot_be_understood_is_answered_and_the_connection_closed(served:
         ("POST", INFER, 400),
     ],
 )
-def test_errors_are_json_and_keep_the_connection(served: FrontRig, method: str, path: str, status: int) -> None:
-    with served.connect() as client:
+def test_errors_are_json_and_keep_the_connection(standing: FrontRig, method: str, path: str, status: int) -> None:
+    with standing.connect() as client:
         answer = client.ask(method, path)
         assert answer.status == status
         assert answer.json["error"]
