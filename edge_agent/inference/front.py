@@ -80,9 +80,18 @@ class FrontHandle:
             for worker in targets:
                 self.linkage.attach(worker)
 
-    def tell_models(self, models: Sequence[ModelStatus]) -> None:
-        """What there is, and in which state; said when it changed."""
-        told = [{"name": m.name, "version": m.version, "digest": m.digest, "state": m.state, "reason": ""} for m in models]
+    def tell_models(self, models: Sequence[ModelStatus], withheld: Mapping[str, str]) -> None:
+        """What there is, and in which state; ``withheld`` models may not be asked here, for the reason given. Said when it changed."""
+        told = [
+            {
+                "name": model.name,
+                "version": model.version,
+                "digest": model.digest,
+                "state": "missing" if model.name in withheld else model.state,
+                "reason": withheld.get(model.name, ""),
+            }
+            for model in models
+        ]
         if told != self._told_models and self.child.send({"op": "models", "models": told}):
             self._told_models = told
 

@@ -141,8 +141,8 @@ class ModelService:
         return CrashRecord(self._context.config.crash_limit, self._context.config.crash_window_s)
 
     def _fill(self) -> None:
-        """As many workers as the model is to have; the first ones serve meanwhile."""
-        if self.version is None or self.config.lane == "inline":
+        """As many workers as the model is to have; the first ones serve meanwhile. What remembers its past by itself has one."""
+        if self.version is None or self.config.lane == "inline" or self.version.manifest.keeps_state_in_graph:
             return
         while len(self.workers) < self.config.workers:
             self.workers.append(self.start(self.version))

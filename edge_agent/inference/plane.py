@@ -21,6 +21,7 @@ from edge_agent.telemetry.latency import EMPTY, merge, percentile
 from edge_agent.values import HealthSample, ModelStatus
 
 LOOK_EVERY_S = 1.0
+KEPT = "it remembers its past inside the network, so it serves one pipeline and not the API, where streams would mix"
 
 
 class Plane:
@@ -71,9 +72,8 @@ class Plane:
 
     def _refuse_shared_state(self, name: str, service: ModelService) -> None:
         """What a model keeps in itself belongs to one stream: two pipelines would mix theirs up."""
-        state = service.version.manifest.state if service.version is not None else None
         others = [handle.name for handle in self._of(service.name)]
-        if state is not None and state.in_graph == "keep" and others:
+        if self._keeps(service.name) and others:
             raise EdgeError(f"pipeline {name}: model {service.name} remembers its own past and serves pipeline {others[0]} already")
 
     def remove_pipeline(self, name: str) -> None:
@@ -241,8 +241,16 @@ class Plane:
     def _of(self, model: str) -> list[PipelineHandle]:
         return [handle for handle in self.pipelines.values() if model in handle.models]
 
+    def _keeps(self, model: str) -> bool:
+        """Whether ``model`` remembers its past inside the network, which is then one stream's alone."""
+        service = self.services.get(model)
+        return service is not None and service.version is not None and service.version.manifest.keeps_state_in_graph
+
+    def _tell_front(self, front: FrontHandle) -> None:
+        front.tell_models(self.statuses(), {model: KEPT for model in self.services if self._keeps(model)})
+
     def _askers(self, model: str) -> list[PipelineHandle | FrontHandle]:
-        return [*self._of(model), *([self.front] if self.front is not None else [])]
+        return [*self._of(model), *([self.front] if self.front is not None and not self._keeps(model) else [])]
 
     def _relink(self, service: ModelService) -> None:
         """Bring everyone who asks the model to the workers they should be linked to; tell them of workers that died."""
@@ -252,14 +260,15 @@ class Plane:
                     asker.linkage.lost(worker)
             asker.aim(service.name, service.targets)
         if self.front is not None:
-            self.front.tell_models(self.statuses())
+            self._tell_front(self.front)
 
     def _link(self, asker: PipelineHandle | FrontHandle) -> None:
         models = list(self.services) if isinstance(asker, FrontHandle) else asker.models
         for model in models:
-            asker.aim(model, self.service(model).targets)
+            if asker in self._askers(model):
+                asker.aim(model, self.service(model).targets)
         if isinstance(asker, FrontHandle):
-            asker.tell_models(self.statuses())
+            self._tell_front(asker)
 
     def _worker_hung(self, worker: Server) -> None:
         self.service(worker.version.model).hung(worker)
