@@ -52,7 +52,8 @@ def waiting_room(policy: str, queue: int, length: int, hop: int, *, by_time: boo
 
 
 class Intake:
-    """The reader thread and its queue. ``bell_fd`` can be read when something was put into an empty queue, or the source ended.
+    """The reader thread and its queue. ``bell_fd`` can be read when something was put into an empty queue (or as much as
+    :meth:`enough` asked for), or the source ended.
 
     ``capacity`` is in samples; a block takes as many as it has rows and is split where the room ends. When there is no room
 
@@ -81,6 +82,8 @@ class Intake:
         self._produced = 0
         self._dropped = 0
         self._waiting = 0
+        self._ring_at = 1
+        self._rung = False
         self._held = 0  # rows in the reader's hand for which there is no room yet
         self._garbage_told = 1
         self._lost_told = False
@@ -109,6 +112,8 @@ class Intake:
                 return None
             queued = self._queue.popleft()
             self._waiting -= queued[0].rows
+            if not self._queue:
+                self._rung = False
             if self._held and self._waiting <= self._capacity // 2:  # not for every one: waking a thread costs more than a sample
                 self._room.notify()
             return queued
@@ -119,9 +124,20 @@ class Intake:
             taken = list(self._queue)
             self._queue.clear()
             self._waiting = 0
+            self._rung = False
             if self._held:
                 self._room.notify()
             return taken
+
+    def enough(self, rows: int) -> bool:
+        """Whether ``rows`` samples wait, or as many as there is room for. If not, the bell rings once they do, and not before: a window of
+        a hundred samples needs waking for once."""
+        with self._gate:
+            self._ring_at = max(1, min(rows, self._capacity))
+            self._rung = False
+            if self._held:
+                self._room.notify()
+            return self._waiting >= self._ring_at
 
     def counts(self) -> IntakeCounts:
         """All three from one moment."""
@@ -179,21 +195,19 @@ class Intake:
         with self._gate:
             self._produced += sample.rows
             put = self._put_when_room if self._policy == "block" else self._put_over_oldest
-            first = put(sample, now_ns)
-        if first:
+            ring = put(sample, now_ns)
+        if ring:
             os.eventfd_write(self.bell_fd, 1)
 
     def _put_over_oldest(self, sample: Sample, now_ns: int) -> bool:
-        """With the gate held. Whether the queue was empty."""
-        first = not self._queue
+        """With the gate held. Whether the bell is to be rung."""
         over = self._waiting + sample.rows - self._capacity
         while over > 0 and self._queue:
             over -= self._drop_oldest(over)
         if over > 0:  # a block larger than the whole room
             sample = sample.part(over, sample.rows - over)
             self._dropped += over
-        self._append(sample, now_ns)
-        return first
+        return self._append(sample, now_ns)
 
     def _drop_oldest(self, most: int) -> int:
         oldest, queued_ns = self._queue.popleft()
@@ -206,7 +220,7 @@ class Intake:
 
     def _put_when_room(self, sample: Sample, now_ns: int) -> bool:
         """With the gate held, which waiting gives up. Whether the bell is still to be rung."""
-        first, done = False, 0
+        ring, done = False, 0
         self._held = sample.rows
         while self._held:
             room = self._capacity - self._waiting
@@ -215,19 +229,23 @@ class Intake:
                 self._held = 0
             elif room > 0:
                 piece = sample.part(done, min(room, self._held))
-                first = first or not self._queue
                 done, self._held = done + piece.rows, self._held - piece.rows
-                self._append(piece, now_ns)
+                ring = self._append(piece, now_ns) or ring
             else:
-                if first:  # the other side may sleep, and only it makes room
+                if ring:  # the other side may sleep, and only it makes room
                     os.eventfd_write(self.bell_fd, 1)
-                    first = False
+                    ring = False
                 self._room.wait()
-        return first
+        return ring
 
-    def _append(self, sample: Sample, now_ns: int) -> None:
+    def _append(self, sample: Sample, now_ns: int) -> bool:
+        """Whether the bell is to be rung: once for those that were asked for."""
         self._queue.append((sample, now_ns))
         self._waiting += sample.rows
+        if self._rung or self._waiting < self._ring_at:
+            return False
+        self._rung = True
+        return True
 
 
 def pause_s(failures: int, jitter: float) -> float:

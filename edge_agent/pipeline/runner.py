@@ -165,6 +165,8 @@ class PipelineRunner:
 
     def _pause(self) -> None:
         """Until a sample or a message comes, or a look at the status is due."""
+        if self._parts.intake.enough(self._parts.windower.needs):
+            return
         bell_fd = self._parts.intake.bell_fd
         for fd, _ in self._idle_poll.poll(self._parts.voice.pause_ms() + 1):
             if fd == bell_fd:
@@ -193,7 +195,7 @@ class PipelineRunner:
         self._models.shadowing.hear()
         ended = parts.intake.ended  # before the counts: what it put in last is then among them
         waiting = parts.intake.counts()
-        busy = self._busy or waiting.waiting > 0
+        busy = self._busy or waiting.waiting >= parts.windower.needs
         brief: dict[str, Any] = {
             "state": "waiting" if not self._models.ready else "ended" if ended and not busy else "running",
             "counters": plain(self._tally.counters(waiting, parts.windower.discarded, parts.inbox.lost)),

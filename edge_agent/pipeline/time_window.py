@@ -56,6 +56,11 @@ class TimeWindower:
         self._number = 0  # of the next window, counted from the origin
         self._unsettled = 0
 
+    @property
+    def needs(self) -> int:
+        """Any sample may be late enough to complete a window."""
+        return 1
+
     def push(self, sample: Sample) -> list[Window]:
         """Takes the next sample or block; the windows it completes. Values of another shape, or a time that goes back, begin anew."""
         made: list[Window] = []

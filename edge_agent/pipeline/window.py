@@ -23,6 +23,11 @@ class WindowMaker(Protocol):
         """Samples so far that will be settled by no window: what followed did not fit them, or their window was left out."""
         ...
 
+    @property
+    def needs(self) -> int:
+        """So many more samples complete the next window at the soonest."""
+        ...
+
     def push(self, sample: Sample) -> list[Window]:
         """Takes the next sample, or block of them; the windows it completes, oldest first."""
         ...
@@ -56,6 +61,10 @@ class Windower:
         self._times_ns: list[int] = []
         self._skip = 0
         self._unsettled = 0
+
+    @property
+    def needs(self) -> int:
+        return self._skip + self.length - len(self._seqs)
 
     def push(self, sample: Sample) -> list[Window]:
         """Takes the next sample or block; the windows it completes.

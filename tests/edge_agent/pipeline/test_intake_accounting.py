@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import select
 
 import numpy as np
 from hypothesis import settings
@@ -12,6 +13,7 @@ from waiting import wait_for
 
 from edge_agent.clock import SystemClock
 from edge_agent.errors import SourceError
+from edge_agent.inference.doorbell import silence
 from edge_agent.pipeline.intake import POLICIES, Intake
 from edge_agent.values import Sample
 
@@ -89,6 +91,21 @@ class Accounting(RuleBasedStateMachine):
             pair = wait_for(self.intake.take)
             assert pair is not None
             self.check(pair[0])
+
+    @rule(rows=st.integers(1, 15))
+    def sleep_until_enough(self, rows: int) -> None:
+        """The bell has rung when, and not before, there is enough."""
+        if not self.intake.enough(rows):
+            silence(self.intake.bell_fd)
+            asked = min(rows, self.capacity)
+            missing = asked - self.intake.counts().waiting
+            if self.blocked() or missing <= 0:
+                return
+            if missing > 1:
+                self.produce(missing - 1)
+                assert not select.select([self.intake.bell_fd], [], [], 0)[0]
+            self.produce(1)
+            assert select.select([self.intake.bell_fd], [], [], 5.0)[0]
 
     @rule()
     def take_all(self) -> None:

@@ -104,7 +104,9 @@ def test_blocks_give_the_windows_that_their_readings_give_one_by_one(length: int
     seq = 0
     for missing, rows in steps:
         seq += missing
+        made = together.needs <= rows
         got += together.push(block(seq, rows))
+        assert made == bool(got and got[-1].last_seq >= seq), "a window comes when what it needs has come"
         expected += [window for one in range(seq, seq + rows) for window in apart.push(sample(one))]
         seq += rows
     assert [(w.seq, w.first_seq, w.last_seq, w.start_ns, w.end_ns, w.gaps, w.settles) for w in got] == [
