@@ -22,7 +22,7 @@ from edge_agent.bundle.manifest import StatePair, StateSpec
 from edge_agent.runtimes.tflite import TfliteRuntime
 
 SAMPLES = 240
-RATE_HZ = 400.0
+RATE_HZ = 120.0
 PAIRS = (StatePair(STATE_IN, STATE_OUT),)
 
 
