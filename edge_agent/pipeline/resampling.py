@@ -15,6 +15,8 @@ import numpy as np
 
 PLACES = 22
 MAX_SIDE = 16_384
+CACHED = 1 << 16
+"""Sums at work at a time."""
 
 _FILTERS: Mapping[str, tuple[float, Callable[[float], float]]] = {
     "bilinear": (1.0, lambda x: max(1.0 - abs(x), 0.0)),
@@ -95,7 +97,9 @@ class Resampler:
         if self._method == "nearest":
             return self._picked(picture, down, across)
         value = self._around or 0.0
-        return _pass(_pass(picture.swapaxes(0, 1), across, value).swapaxes(0, 1), down, value)
+        if across is not None:
+            picture = _turned(_pass(_turned(picture), across, value))
+        return picture if down is None else _pass(picture, down, value)
 
     def _tables(self, old: tuple[int, int]) -> tuple[Any, Any]:
         ratio = min(self._size[0] / old[0], self._size[1] / old[1])
@@ -110,41 +114,61 @@ class Resampler:
         return None if same else taps_for(self._method, old, new, antialias=self._antialias, span=span)
 
     def _picked(self, picture: Any, down: Any, across: Any) -> Any:
-        picked = picture[down][:, across]
+        picked = _colours(_pixels(picture)[down[:, np.newaxis], across], picture)
         if self._around is not None:
             picked[down < 0] = self._around
             picked[:, across < 0] = self._around
         return picked
 
 
-def _pass(picture: Any, taps: Taps | None, around: float) -> Any:
-    """Along the first axis."""
-    if taps is None:
-        return picture
-    rows = np.ascontiguousarray(picture)
-    flat = rows.reshape(len(rows), -1)
-    summed = _whole_sum(flat, taps, around) if picture.dtype == np.uint8 else _real_sum(flat, taps, around)
-    return summed.reshape(summed.shape[0], *picture.shape[1:])
+def _pixels(picture: Any) -> Any:
+    """(height, width) with all colours of a pixel in one item: they move as a whole, which is faster than one by one."""
+    whole = np.ascontiguousarray(picture)
+    return whole if whole.ndim == 2 else whole.view(np.dtype((np.void, whole.shape[2] * whole.itemsize)))[:, :, 0]
 
 
-def _whole_sum(rows: Any, taps: Taps, around: float) -> Any:
-    total = np.empty((len(taps.beyond), rows.shape[1]), np.int32)
-    total[...] = np.floor(taps.beyond * around * (1 << PLACES) + 0.5 + (1 << (PLACES - 1)))[:, np.newaxis]
-    part = np.empty_like(total)
-    for places, weights in zip(taps.places, taps.weights, strict=True):
-        whole = np.floor(0.5 + weights * (1 << PLACES)).astype(np.int32)[:, np.newaxis]  # no filter here has weights below 0
-        np.multiply(rows[places], whole, out=part, dtype=np.int32)
-        total += part
-    total >>= PLACES
-    return np.minimum(total, 255, out=total).astype(np.uint8)
+def _colours(pixels: Any, like: Any) -> Any:
+    """Items that :func:`_pixels` made of a picture ``like``, as colours again."""
+    return pixels if like.ndim == 2 else pixels.view(like.dtype).reshape(*pixels.shape, like.shape[2])
 
 
-def _real_sum(rows: Any, taps: Taps, around: float) -> Any:
-    total = np.empty((len(taps.beyond), rows.shape[1]), np.float64)
-    total[...] = (taps.beyond * around)[:, np.newaxis]
-    for places, weights in zip(taps.places, taps.weights, strict=True):
-        total += rows[places] * weights[:, np.newaxis]
-    return total.astype(np.float32)
+def _turned(picture: Any) -> Any:
+    """Columns become rows, in memory too."""
+    return _colours(np.ascontiguousarray(_pixels(picture).T), picture)
+
+
+def _pass(picture: Any, taps: Taps, around: float) -> Any:
+    """Along the first axis, some rows at a time: as many as stay in a processor's cache while the taps are summed."""
+    rows = np.ascontiguousarray(picture).reshape(len(picture), -1)
+    in_bytes = picture.dtype == np.uint8
+    weights, start = _whole(taps, around) if in_bytes else _real(taps, around)
+    made = np.empty((len(start), rows.shape[1]), picture.dtype)
+    deep = max(1, CACHED // rows.shape[1])
+    total, part = np.empty((2, deep, rows.shape[1]), start.dtype)
+    for at in range(0, len(start), deep):
+        some = slice(at, min(at + deep, len(start)))
+        here, tap = total[: some.stop - at], part[: some.stop - at]
+        here[...] = start[some]
+        for places, weight in zip(taps.places, weights, strict=True):
+            np.multiply(rows[places[some]], weight[some], out=tap, dtype=start.dtype)
+            here += tap
+        if in_bytes:
+            here >>= PLACES
+            np.minimum(here, 255, out=here)  # many taps, each rounded up, can come out above
+        made[some] = here
+    return made.reshape(len(start), *picture.shape[1:])
+
+
+def _whole(taps: Taps, around: float) -> tuple[list[Any], Any]:
+    """Weights and the sum that is there before them, half a level for rounding, in whole numbers. No filter here has weights
+    below 0."""
+    weights = [np.floor(0.5 + weight * (1 << PLACES)).astype(np.int32)[:, np.newaxis] for weight in taps.weights]
+    start = np.floor(taps.beyond * around * (1 << PLACES) + 0.5 + (1 << (PLACES - 1))).astype(np.int32)
+    return weights, start[:, np.newaxis]
+
+
+def _real(taps: Taps, around: float) -> tuple[list[Any], Any]:
+    return [weight[:, np.newaxis] for weight in taps.weights], (taps.beyond * around)[:, np.newaxis]
 
 
 def fitted(old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:

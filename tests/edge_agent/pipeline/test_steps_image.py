@@ -89,6 +89,13 @@ def test_a_camera_frame_shrinks_to_pillows_very_bytes() -> None:
     assert np.array_equal(run("resize", {"size": [224, 224]}, frame, (1, 224, 224, 3)), wanted[np.newaxis])
 
 
+@pytest.mark.parametrize("method", ["bilinear", "nearest", "area"])
+@pytest.mark.parametrize("old", [(1, 16_384), (16_384, 1), (5000, 3)])
+def test_white_stays_white_however_many_pixels_are_summed(method: str, old: tuple[int, int]) -> None:
+    for new in ((1, 1), (2, 7)):
+        assert (run("resize", {"size": list(new), "method": method}, np.full(old, 255, np.uint8), new) == 255).all()
+
+
 def test_one_step_serves_pictures_of_changing_size() -> None:
     resize = compile_preprocess((Step("resize", {"size": [8, 8]}),), (TensorSpec("x", "uint8", (8, 8, 3)),))
     for old in ((16, 20), (5, 9), (16, 20)):
