@@ -29,7 +29,8 @@ class Subject:
 class Loaded:
     """What was seen while a process loaded a model. ``base_mib`` is resident with the runtime imported, ``loaded_mib`` after the warm-up.
 
-    ``private_mib`` is what this process alone has, so what one more of it would cost. ``inputs`` says golden or random.
+    ``own_mib`` is what the model takes that no file holds, so what the kernel cannot have back: weights that are mapped are not in it.
+    ``inputs`` says golden or random.
     """
 
     runtime: str
@@ -39,7 +40,7 @@ class Loaded:
     first_us: float
     base_mib: float
     loaded_mib: float
-    private_mib: float
+    own_mib: float
     notes: tuple[str, ...] = ()
 
 

@@ -55,7 +55,7 @@ class _Bench:
         """Load the model of ``order`` and warm it up; the fields of :class:`~edge_agent.bench.Loaded`."""
         self._path, self._options = Path(order["path"]), options_from_json(order["options"])
         cases = self._import(order)
-        base_mib = _resident_mib()
+        base_mib, base_own_mib = _status_mib("VmRSS"), _status_mib("RssAnon")
         began_ns = self._clock.monotonic_ns()
         runtime = self._runtime = self._open(order)
         init_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
@@ -72,8 +72,8 @@ class _Bench:
             "init_ms": init_ms,
             "first_us": first_us,
             "base_mib": base_mib,
-            "loaded_mib": _resident_mib(),
-            "private_mib": _private_mib(),
+            "loaded_mib": _status_mib("VmRSS"),
+            "own_mib": max(_status_mib("RssAnon") - base_own_mib, 0.0),
             "notes": list(runtime.notes),
             "cpu_s": _cpu_us() / 1e6,
         }
@@ -158,18 +158,10 @@ def _involuntary() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def _resident_mib() -> float:
-    words = process.status_value("VmRSS").split()
+def _status_mib(key: str) -> float:
+    """A size in ``/proc/self/status``; 0.0 where the kernel does not tell (RssAnon is there since Linux 4.5)."""
+    words = process.status_value(key).split()
     return int(words[0]) / 1024 if words else 0.0
-
-
-def _private_mib() -> float:
-    """Pages that no other process has (Private_Clean and Private_Dirty of smaps_rollup, Linux 4.14); 0.0 where the kernel does not tell."""
-    try:
-        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -73,7 +73,7 @@ def tuning_table(name: str, choice: Choice) -> list[str]:
     for tried in choice.tried:
         mark = "*" if tried.options == choice.options else " "
         lines.append(
-            f"{mark} {describe(tried.options):44.44} {_us(tried.p50_us)} {_us(tried.cpu_us)} {tried.private_mib:8.1f} "
+            f"{mark} {describe(tried.options):44.44} {_us(tried.p50_us)} {_us(tried.cpu_us)} {tried.own_mib:8.1f} "
             f"{first.p50_us / tried.p50_us:6.2f}x"
         )
     return [*lines, *_wrapped(f"chosen: {describe(choice.options)} ({choice.reason})")]

@@ -79,11 +79,11 @@ class Tuner:
             for stage in (1, 2):
                 duty = order.rate_hz * best.p50_us / 1e6
                 more = challengers(best.options, order.cores) if stage == 1 else variants(order.kind, best.options, duty)
-                for name, options in more:
+                for name, change in more:
                     if self._spent_s() + champion.cpu_s + self._duel_s > self._budget_s:
                         self._reasons.append(f"no processor time left to try {name}")
                         return self._choice(best)
-                    champion, best = self._duel(name, options, first, champion, best)
+                    champion, best = self._duel(name, replace(best.options, **change), first, champion, best)
         finally:
             champion.close()
         return self._choice(best)
@@ -110,26 +110,30 @@ class Tuner:
     def _opened(self, options: RuntimeOptions) -> _Held:
         held = _Held(replace(self._order.subject, options=options), forked=True, timeout_s=ANSWER_S)
         try:
-            held.private_mib = held.load(WARMUP).private_mib
+            held.own_mib = held.load(WARMUP).own_mib
         except BaseException:
             held.close()
             raise
         return held
 
     def _choice(self, best: Tried) -> Choice:
-        return Choice(best.options, "; ".join(self._reasons) or "nothing else was better", tuple(self._tried))
+        reasons = self._reasons or ["nothing else was better"]
+        if any(tried.waited for tried in self._tried):
+            reasons = [*reasons, "the board was busy, so speed could not be told"]
+        return Choice(best.options, "; ".join(reasons), tuple(self._tried))
 
 
 class _Held(Apart):
-    """A process with a loaded model, and the memory that is its own."""
+    """A process with a loaded model, and the memory that this took."""
 
-    private_mib = 0.0
+    own_mib = 0.0
 
 
 def _tried(held: _Held, rounds: list[Measured]) -> Tried:
     count = sum(len(r.round.times_us) for r in rounds)
+    mean_us = sum(sum(r.round.times_us) for r in rounds) / count
     cpu_us = sum(r.round.cpu_us for r in rounds) / count
-    return Tried(held.subject.options, tuple(r.round.p50_us for r in rounds), cpu_us, held.private_mib)
+    return Tried(held.subject.options, tuple(r.round.p50_us for r in rounds), mean_us, cpu_us, held.own_mib)
 
 
 def library_name(kind: str) -> str:
@@ -141,7 +145,8 @@ def library_name(kind: str) -> str:
 
 
 def tune(order: Order, key: TuneKey, folder: Path | None) -> Choice:
-    """The choice for ``order``: the one kept in ``folder`` for ``key``, else a trial's, which is kept. This process must have one thread.
+    """The choice for ``order``: the one kept in ``folder`` for ``key``, else a trial's, which is kept unless the board was too busy to
+    tell. This process must have one thread.
 
     Raises ModelError, BundleError or RuntimeMissing when the model does not run at all, StoreError when the choice cannot be kept.
     """
@@ -155,7 +160,7 @@ def tune(order: Order, key: TuneKey, folder: Path | None) -> Choice:
     if process.thread_count() != 1:
         raise RuntimeMissing(f"{order.kind} started threads when it was imported; options are not tried, since a fork would not be safe")
     choice = Tuner(order, _spent_s).run()
-    if folder is not None:
+    if folder is not None and not choice.busy:
         folder.mkdir(parents=True, exist_ok=True)
         write_durable(folder / key.file_name(), choice_to_json(key, choice))
     return choice

@@ -3,9 +3,12 @@
 A model is compared two ways at a time, rounds in turn, beginning with one thread and all else as it is by default. The rule, in order:
 
 1. Processor time counts first: options that need more than 1.3 times the processor time per inference that one thread needs lose.
-2. Options that are at least 5 % faster (median of the rounds' p50 ratios) win.
-3. Options that are not more than 5 % slower, and save at least 1 MiB and a tenth of the process's own memory, win.
+2. Options that are at least 5 % faster (median of the rounds' p50 ratios), and faster in every round but one, win.
+3. Options that are not more than 5 % slower, and save at least 1 MiB and a tenth of the model's own memory, win.
 4. Else what stood before stands.
+
+On a board so busy that the trial waited for a processor for more than a fifth of the time, speed cannot be told: nothing wins by rule 2,
+and rule 3 goes by processor time. Such an answer is used and not kept.
 
 Threads that spin are tried only for a model that works more than half of the time; below that they burn a core to wait.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,17 +29,24 @@ CPU_FACTOR = 1.3
 FASTER, NOT_SLOWER = 0.95, 1.05
 LEAST_SAVED_MIB, LEAST_SAVED_SHARE = 1.0, 0.1
 SPIN_FROM_DUTY = 0.5
+AT_WORK = 0.8
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One set of options measured: p50 of each round, processor time per inference, memory that the process has for itself."""
+    """One set of options measured: p50 of each round, mean time and processor time of an inference, memory that no file holds."""
 
     options: RuntimeOptions
     round_p50_us: tuple[float, ...]
+    mean_us: float
     cpu_us: float
-    private_mib: float
+    own_mib: float
+
+    @property
+    def waited(self) -> bool:
+        """Others had the processor for much of the time."""
+        return self.cpu_us < AT_WORK * self.mean_us
 
     @property
     def p50_us(self) -> float:
@@ -50,6 +60,11 @@ class Choice:
     options: RuntimeOptions
     reason: str
     tried: tuple[Tried, ...]
+
+    @property
+    def busy(self) -> bool:
+        """Whether the board was too busy to tell."""
+        return any(tried.waited for tried in self.tried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +88,47 @@ def thread_counts(cores: int) -> tuple[int, ...]:
     return tuple(sorted({count for count in (1, 2, cores - 1) if 1 <= count <= cores}))
 
 
-def challengers(start: RuntimeOptions, cores: int) -> Iterator[tuple[str, RuntimeOptions]]:
-    """First round of what to try against ``start``: more threads, and the processor alone where the profile asks for something else."""
+Change = Mapping[str, Any]
+"""Fields of RuntimeOptions that are to be otherwise."""
+
+
+def challengers(start: RuntimeOptions, cores: int) -> Iterator[tuple[str, Change]]:
+    """What to try first against ``start``: the processor alone where the profile asks for something else, and more threads."""
     if start.providers or start.delegates:
-        yield "processor", replace(start, providers=(), delegates=())
+        yield "processor", {"providers": (), "delegates": ()}
     for count in thread_counts(cores):
         if count != start.threads:
-            yield f"threads {count}", replace(start, threads=count)
+            yield f"threads {count}", {"threads": count}
 
 
-def variants(kind: str, best: RuntimeOptions, duty: float) -> Iterator[tuple[str, RuntimeOptions]]:
-    """Second round: changes to the best so far. TensorFlow Lite has none of these."""
+def variants(kind: str, best: RuntimeOptions, duty: float) -> Iterator[tuple[str, Change]]:
+    """What to change then, one after the other, of the best so far. TensorFlow Lite has none of these."""
     if kind != "onnx":
         return
     if best.prepack:
-        yield "prepack off", replace(best, prepack=False)
+        yield "prepack off", {"prepack": False}
     if best.arena:
-        yield "arena off", replace(best, arena=False)
+        yield "arena off", {"arena": False}
     if duty > SPIN_FROM_DUTY and best.threads > 1 and not best.spinning:
-        yield "spinning", replace(best, spinning=True)
+        yield "spinning", {"spinning": True}
 
 
 def better(first: Tried, champion: Tried, challenger: Tried) -> str:
     """Why ``challenger`` takes ``champion``'s place by the rule above; empty when it does not. Their rounds were run in turn."""
     if challenger.cpu_us > CPU_FACTOR * first.cpu_us:
         return ""
-    ratio = median(a / b for a, b in zip(challenger.round_p50_us, champion.round_p50_us, strict=True))
-    if ratio <= FASTER:
+    if champion.waited or challenger.waited:
+        return _smaller(champion, challenger, challenger.cpu_us / champion.cpu_us)
+    ratios = [a / b for a, b in zip(challenger.round_p50_us, champion.round_p50_us, strict=True)]
+    ratio = median(ratios)
+    if ratio <= FASTER and sum(each < 1 for each in ratios) >= len(ratios) - 1:
         return f"{100 * (1 - ratio):.0f} % faster"
-    saved_mib = champion.private_mib - challenger.private_mib
-    if ratio <= NOT_SLOWER and saved_mib >= max(LEAST_SAVED_MIB, LEAST_SAVED_SHARE * champion.private_mib):
+    return _smaller(champion, challenger, ratio)
+
+
+def _smaller(champion: Tried, challenger: Tried, ratio: float) -> str:
+    saved_mib = champion.own_mib - challenger.own_mib
+    if ratio <= NOT_SLOWER and saved_mib >= max(LEAST_SAVED_MIB, LEAST_SAVED_SHARE * champion.own_mib):
         return f"{saved_mib:.1f} MiB less at the same speed"
     return ""
 
@@ -163,4 +189,4 @@ def cpu_model(root: Path = Path("/")) -> str:
 
 def _tried(node: Mapping[str, Any]) -> Tried:
     times = tuple(float(time) for time in node["round_p50_us"])
-    return Tried(options_from_json(node["options"]), times, float(node["cpu_us"]), float(node["private_mib"]))
+    return Tried(options_from_json(node["options"]), times, float(node["mean_us"]), float(node["cpu_us"]), float(node["own_mib"]))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from edge_agent.runtimes.tune import (
     thread_counts,
     variants,
 )
-from edge_agent.tuning import Order, Tuner
+from edge_agent.tuning import Order, Tuner, library_name
 from edge_agent.tuning_apart import tune_apart
 
 ONE = RuntimeOptions()
@@ -41,7 +42,7 @@ KEY = TuneKey("d" * 64, "onnxruntime 1.23.0", "cpu x 4", 10.0, "threads 1")
 
 
 def tried(p50_us: float, cpu_us: float, mib: float = 50.0, **options: Any) -> Tried:
-    return Tried(RuntimeOptions(**options), (p50_us,) * 3, cpu_us, mib)
+    return Tried(RuntimeOptions(**options), (p50_us,) * 3, cpu_us, cpu_us, mib)
 
 
 FIRST = tried(100, 100)
@@ -64,13 +65,31 @@ def test_the_rule(challenger: Tried, why: str) -> None:
     assert better(FIRST, FIRST, challenger) == why
 
 
+def test_on_a_busy_board_only_memory_can_be_told() -> None:
+    """Wall time says twice as fast; but the trial waited, and processor time is what can be trusted."""
+
+    def busy(p50_us: float, cpu_us: float, mib: float) -> Tried:
+        return Tried(ONE, (p50_us,) * 3, 2 * cpu_us, cpu_us, mib)
+
+    assert busy(1, 1, 1).waited and not FIRST.waited
+    assert better(FIRST, busy(200, 100, 50), busy(100, 100, 50)) == ""
+    assert better(FIRST, busy(100, 100, 50), busy(200, 104, 10)) == "40.0 MiB less at the same speed"
+    assert better(FIRST, busy(100, 100, 50), busy(50, 106, 10)) == ""
+    assert Choice(ONE, "", (FIRST, busy(1, 1, 1))).busy and not Choice(ONE, "", (FIRST,)).busy
+
+
 def test_small_savings_do_not_count() -> None:
     assert better(FIRST, tried(100, 100, 2.0), tried(100, 100, 1.2)) == ""
 
 
+def test_a_lucky_half_of_the_rounds_does_not_win() -> None:
+    lucky = Tried(ONE, (50.0, 50.0, 50.0, 50.0, 130.0, 130.0), 90, 90, 50)
+    assert better(FIRST, Tried(ONE, (100.0,) * 6, 100, 100, 50), lucky) == ""
+
+
 def test_rounds_are_compared_in_pairs() -> None:
     """A board that slows down half-way slows both: three rounds at 100 and three at 300 beside 80 and 240 are 20 % faster."""
-    slow, fast = (Tried(ONE, (a,) * 3 + (3 * a,) * 3, 100, 50) for a in (100.0, 80.0))
+    slow, fast = (Tried(ONE, (a,) * 3 + (3 * a,) * 3, 100, 100, 50) for a in (100.0, 80.0))
     assert better(FIRST, slow, fast) == "20 % faster"
 
 
@@ -82,7 +101,7 @@ def test_threads_are_one_two_and_all_but_one(cores: int, counts: tuple[int, ...]
 def test_the_processor_alone_is_tried_where_the_profile_asks_for_more() -> None:
     asked = RuntimeOptions(providers=(Provider("CUDAExecutionProvider"),), fallback=True)
     names = dict(challengers(asked, 1))
-    assert names == {"processor": RuntimeOptions(fallback=True)}
+    assert names == {"processor": {"providers": (), "delegates": ()}}
 
 
 def test_threads_spin_only_for_a_busy_model() -> None:
@@ -124,18 +143,23 @@ def subject_of(path: Path) -> Subject:
 
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
-def test_a_real_trial_tries_and_keeps_and_finds_again(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_trial_measures_what_it_tries_and_keeps_what_it_is_sure_of(tmp_path: Path, kind: str) -> None:
     path = tiny_onnx(tmp_path / "m.onnx") if kind == "onnx" else tiny_tflite(tmp_path / "m.tflite")
-    folder = tmp_path / "kept"
-    choice = tune_apart(subject_of(path), kind, rate_hz=10.0, digest="d" * 64, folder=folder)
+    choice = tune_apart(subject_of(path), kind, rate_hz=10.0, digest="d" * 64, folder=tmp_path / "kept")
     assert choice.tried[0].options == ONE and choice.options in [t.options for t in choice.tried]
     assert all(t.p50_us > 0 and t.cpu_us > 0 and len(t.round_p50_us) == 6 for t in choice.tried)
-    path.unlink()  # what is kept needs no model any more
-    assert tune_apart(subject_of_gone(path), kind, rate_hz=10.0, digest="d" * 64, folder=folder) == choice
+    key = TuneKey("d" * 64, library_name(kind), cpu_model(), 10.0, describe(ONE))
+    assert kept_choice(tmp_path / "kept", key) == (None if choice.busy else choice)
 
 
-def subject_of_gone(path: Path) -> Subject:
-    return Subject(path.name, str(path), 1, ONE)
+def test_a_kept_choice_is_found_again_without_a_trial(tmp_path: Path) -> None:
+    key = TuneKey("d" * 64, library_name("onnx"), cpu_model(), 10.0, describe(ONE))
+    choice = Choice(RuntimeOptions(threads=2), "it was so", (tried(2.0, 1.0),))
+    (tmp_path / key.file_name()).write_bytes(choice_to_json(key, choice))
+    gone = Subject("m.onnx", str(tmp_path / "m.onnx"), 1, ONE)
+    assert tune_apart(gone, "onnx", rate_hz=10.0, digest="d" * 64, folder=tmp_path) == choice
+    with pytest.raises(ModelError, match="m.onnx"):
+        tune_apart(gone, "onnx", rate_hz=20.0, digest="d" * 64, folder=tmp_path)
 
 
 def test_a_bundle_is_tried_on_its_golden_inputs(tmp_path: Path) -> None:
@@ -143,6 +167,24 @@ def test_a_bundle_is_tried_on_its_golden_inputs(tmp_path: Path) -> None:
     file = tmp_path / "f" / manifest.model_file.path
     subject = replace(subject_of(file), manifest=to_json(manifest).decode(), folder=str(tmp_path / "f"))
     assert tune_apart(subject, "onnx", rate_hz=0.0, digest="", folder=None).tried
+
+
+def test_changes_add_up(tmp_path: Path) -> None:
+    """Mapped weights: prepacking off saves their copy, and what is tried after it is tried on top of it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.ones((1024, 1024), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1024]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path = tmp_path / "m.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="w.bin", size_threshold=1024)
+    choice = tune_apart(subject_of(path), "onnx", rate_hz=0.0, digest="", folder=None)
+    packed, mapped = (next(t for t in choice.tried if t.options.prepack is prepack and t.options.arena) for prepack in (True, False))
+    assert packed.own_mib - mapped.own_mib > 3
+    if not choice.options.prepack:  # unless it was slower here
+        assert [t.options.prepack for t in choice.tried if not t.options.arena] == [False]
 
 
 def test_without_processor_time_only_the_start_is_measured(tmp_path: Path) -> None:
