@@ -158,7 +158,7 @@ def test_a_kept_choice_is_found_again_without_a_trial(tmp_path: Path) -> None:
     (tmp_path / key.file_name()).write_bytes(choice_to_json(key, choice))
     gone = Subject("m.onnx", str(tmp_path / "m.onnx"), 1, ONE)
     assert tune_apart(gone, "onnx", rate_hz=10.0, digest="d" * 64, folder=tmp_path) == choice
-    with pytest.raises(ModelError, match="m.onnx"):
+    with pytest.raises(ModelError, match=r"m\.onnx"):
         tune_apart(gone, "onnx", rate_hz=20.0, digest="d" * 64, folder=tmp_path)
 
 
