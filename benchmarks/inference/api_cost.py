@@ -18,7 +18,7 @@ from benchmarks.inference.loads import load
 from benchmarks.inference.nets import NETS
 from benchmarks.inference.perf_analyzer import throughput
 from benchmarks.inference.processes import cpu_ns
-from benchmarks.inference.server import Server
+from benchmarks.inference.server import Server, ServerFailed
 from benchmarks.inference.truth import check_answers, true_answers
 
 CLIENTS = (1, 4)
@@ -91,10 +91,13 @@ def _analyze(stand: Standing, rounds: int, *, quick: bool) -> dict[str, Any]:
         return {"absent": home}
     titles = [title for title in stand.servers if title == TRITON.title or title.startswith("edge-agent")]
     taken: dict[str, dict[int, list[float]]] = {title: {n: [] for n in ANALYZED} for title in titles}
-    for _ in range(1 if quick else max(3, rounds // 2)):
-        for concurrency in ANALYZED:
-            for title in titles:
-                taken[title][concurrency].append(throughput(home, stand.servers[title], "sense", concurrency, quick=quick))
+    try:
+        for _ in range(1 if quick else max(3, rounds // 2)):
+            for concurrency in ANALYZED:
+                for title in titles:
+                    taken[title][concurrency].append(throughput(home, stand.servers[title], "sense", concurrency, quick=quick))
+    except ServerFailed as error:
+        return {"absent": str(error)}
     return {title: {str(n): statistics.median(values) for n, values in each.items()} for title, each in taken.items()}
 
 

@@ -38,7 +38,8 @@ SPACING_S = 0.7
 RECOVERY_S = 15.0
 SETTLE_S = 2.0
 TIMEOUT_S = 10.0
-GREED = 1e8
+GREED, DIFFERENT = 1e8, 1e4
+"""No two requests alike: the engine would refuse one that had killed twice before."""
 SIGKILL, SIGSEGV, OOM = "SIGKILL", "SIGSEGV", "OOM"
 PEERS = (TRITON, MLSERVER)
 
@@ -84,9 +85,9 @@ def _kill_all(server: Server, running: Load, hows: Sequence[str], cage: Cage | N
     running.begin()
     time.sleep(SPACING_S)
     done = []
-    for how in hows:
+    for turn, how in enumerate(hows):
         at_ns = time.monotonic_ns()
-        _kill(server, how, cage)
+        _kill(server, how, cage, GREED + turn * DIFFERENT)
         back_s = eventually(lambda: answers(server), RECOVERY_S)
         done.append(Killing(how, at_ns, back_s))
         if back_s is None:
@@ -95,13 +96,13 @@ def _kill_all(server: Server, running: Load, hows: Sequence[str], cage: Cage | N
     return done
 
 
-def _kill(server: Server, how: str, cage: Cage | None) -> None:
+def _kill(server: Server, how: str, cage: Cage | None, greed: float) -> None:
     victim = server.model_processes()[-1].pid
     if how != OOM or cage is None:
         os.kill(victim, signal.Signals[how])
         return
     cage.take(victim)
-    threading.Thread(target=ask, args=(server, GREED), daemon=True).start()
+    threading.Thread(target=ask, args=(server, greed), daemon=True).start()
     if eventually(lambda: not Path(f"/proc/{victim}").exists(), RECOVERY_S) is None:
         raise RuntimeError(f"{server.title}: the kernel did not kill worker {victim}, which asked for 400 MB in a group of 64 MiB")
 
