@@ -132,10 +132,16 @@ class Connection:
         end = self._scratch.find(b"\r\n\r\n", 0, count)
         if end > 0:
             known = self._shared.heads.get(bytes(self._view[:end]))
-            if known is not None and known[0].plain and end + 4 + known[0].length == count:
-                self.head = known[0]
-                self._work(known[1], bytes(self._view[end + 4 : count]))
-                return
+            if known is not None and known[0].plain:
+                missing = end + 4 + known[0].length - count
+                if not missing:
+                    self.head = known[0]
+                    self._work(known[1], bytes(self._view[end + 4 : count]))
+                    return
+                if missing > 0 and not self._shared.token:
+                    self.head = known[0]
+                    self._start_body(known[1], self._view[end + 4 : count])
+                    return
         self._pending += self._view[:count]
         self._advance()
 
@@ -216,12 +222,16 @@ class Connection:
             del pending[: head.length]
             self._work(handle, body)
             return True
-        self._body = bytearray(head.length)
-        self._filled = len(pending)
-        self._body[: self._filled] = pending
+        self._start_body(handle, pending)
         pending.clear()
-        self.state, self._handle = BODY, handle
         return False
+
+    def _start_body(self, handle: Handle, there: bytearray | memoryview) -> None:
+        """A body of known length of which the first bytes are ``there``; the rest is read to where it stays."""
+        self._body = bytearray(self.head.length)
+        self._filled = len(there)
+        self._body[: self._filled] = there
+        self.state, self._handle = BODY, handle
 
     def _fill(self) -> None:
         """More of a body of known length, read to where it stays."""

@@ -48,8 +48,8 @@ class Loop:
         """Until stopped."""
         poll, handlers, timers, clock_ns = self._poll.poll, self._handlers, self._timers, self._clock.monotonic_ns
         while not self._stopped:
-            wait_ns = timers[0][0] - clock_ns() if timers else _LONGEST_NS
-            ready = poll(max(wait_ns, 0) / 1e9)
+            wait_ns = timers[0][0] - self.now_ns if timers else _LONGEST_NS
+            ready = poll(wait_ns / 1e9 if wait_ns > 0 else 0)
             self.now_ns = now_ns = clock_ns()
             for fd, events in ready:
                 handler = handlers.get(fd)

@@ -17,7 +17,7 @@ from edge_agent.front.exchange import Exchange, Shape
 from edge_agent.front.served import Served
 from edge_agent.inference.doorbell import LinkFds, silence
 from edge_agent.inference.layout import MAX_DIMENSIONS, TEXT_BYTES
-from edge_agent.inference.link import ANSWERED, ASKED, REFUSED, TAKEN
+from edge_agent.inference.link import ANSWERED, ASKED, TAKEN
 from edge_agent.values import DTYPES
 
 _HEADER = struct.Struct("<QIId")
@@ -61,19 +61,12 @@ class WorkerLink:
         exchange.number = number
         base = (number % self._slots) * self._slot_bytes
         memory, plan = self._memory, exchange.plan
-        if exchange.buffers is None:
-            body, at = exchange.body, exchange.at
-            if len(plan.copies) == 1:
-                start = base + plan.copies[0][0]
-                memory[start : start + len(body) - at] = body[at:]
-            else:
-                view = memoryview(body)
-                for offset, size in plan.copies:
-                    memory[base + offset : base + offset + size] = view[at : at + size]
-                    at += size
+        if len(plan.copies) == 1 and exchange.buffers is None:
+            start = base + plan.copies[0][0]
+            memory[start : start + plan.total_bytes] = memoryview(exchange.body)[exchange.at :]
         else:
-            for (offset, size), buffer in zip(plan.copies, exchange.buffers, strict=True):
-                memory[base + offset : base + offset + size] = buffer
+            for (offset, size), piece in zip(plan.copies, exchange.pieces(), strict=True):
+                memory[base + offset : base + offset + size] = piece
         for offset, shape in plan.free:
             struct.pack_into(f"<{1 + len(shape)}Q", memory, base + offset, len(shape), *shape)
         _HEADER.pack_into(memory, base, number, ASKED, 0, 0.0)
@@ -82,23 +75,19 @@ class WorkerLink:
 
     def answered(self) -> list[tuple[Exchange, int, int, float]]:
         """(request, slot's start, bytes of error text or -1, microseconds of the model) for all answers that are there."""
-        silence(self.response_fd)
-        done = []
-        for number, exchange in self.asked.items():
+        asked, memory, done = self.asked, self._memory, []
+        # As often as it rang, so many are answered, in the order asked; a header that was not rung for must not be looked at.
+        for _ in range(min(silence(self.response_fd), len(asked))):
+            number = next(iter(asked))
             base = (number % self._slots) * self._slot_bytes
-            there, status, _, _ = _HEADER.unpack_from(self._memory, base)
-            if there == number and status >= ANSWERED:
-                # Read again: the worker may have been writing it, and writes the status before the rest.
-                _, _, length, model_us = _HEADER.unpack_from(self._memory, base)
-                done.append((exchange, base, length if status == REFUSED else -1, model_us))
-        for entry in done:
-            del self.asked[entry[0].number]
+            _, status, length, model_us = _HEADER.unpack_from(memory, base)
+            done.append((asked.pop(number), base, -1 if status == ANSWERED else length, model_us))
         return done
 
     def taken(self, exchange: Exchange) -> bool:
-        """Whether the worker began on the request."""
+        """Whether the worker began on the request and did not end it."""
         there, status, _, _ = _HEADER.unpack_from(self._memory, (exchange.number % self._slots) * self._slot_bytes)
-        return bool(there == exchange.number and status >= TAKEN)
+        return bool(there == exchange.number and status == TAKEN)
 
     def values(self, base: int) -> tuple[Sequence[Any], Sequence[Shape]]:
         """The outputs in the slot at ``base``, and their shapes."""
