@@ -12,7 +12,10 @@ from edge_agent.values import Delivery, Event, HealthSample, Prediction, Sample,
 
 
 class Source(Protocol):
-    """A sensor. One reader thread calls it; ``read`` returns ``None`` when nothing came within ``timeout_s``."""
+    """A sensor. One reader thread calls it; ``read`` returns ``None`` when nothing came within ``timeout_s``.
+
+    A source that drops samples itself, such as a camera's older frames, has a counter ``lost`` beside ``garbage``.
+    """
 
     name: str
 

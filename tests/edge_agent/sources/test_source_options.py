@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib as tomli
+else:
+    import tomli
+
 from edge_agent.sinks.options import SINK_KINDS, check_sink
 from edge_agent.sources.options import _SOURCES, SOURCE_KINDS, check_source
 
@@ -164,3 +169,12 @@ def test_every_kind_is_in_the_registry_and_in_the_manual() -> None:
         chapter = manual.partition(f"## `{kind}`")[2].partition("\n## ")[0]
         assert [key for key in options if f"`{key}`" not in chapter and f"`{key}`" not in manual.partition("## Framing")[2]] == [], kind
         assert f'kind = "{kind}"' in chapter
+
+
+def test_the_examples_of_the_manual_are_right() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "sources.md").read_text()
+    examples = [tomli.loads(part.partition("```")[0])["pipelines"] for part in manual.split("```toml")[1:]]
+    sources = [(tables[0] if isinstance(tables, list) else tables)["source"] for tables in examples]
+    assert sorted(source["kind"] for source in sources) == sorted(SOURCE_KINDS)
+    for source in sources:
+        assert check_source(source["kind"], {key: value for key, value in source.items() if key != "kind"}, "s") == []
