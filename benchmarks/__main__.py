@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -146,6 +147,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write them as JSON")
     parser.add_argument("--assets", type=Path, metavar="FOLDER", help="published models and data (default $EDGE_ASSETS, ../shared/assets)")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped on the way out
     if args.assets:
         os.environ["EDGE_ASSETS"] = str(args.assets)
     names = [member for name in args.names for member in GROUPS.get(name, (name,))]
