@@ -103,15 +103,15 @@ def test_killed_workers_cost_no_request(served: FrontRig, bundle: TinyBundle, fl
 def test_a_stopped_worker_is_told_as_hung_and_its_requests_are_answered_by_the_next(
     make_rig: Callable[..., FrontRig], bundle: TinyBundle
 ) -> None:
-    rig = make_rig(deadline_ms=1000)
-    worker = rig.serve(bundle)
+    rig = make_rig(deadline_ms=3000)
+    worker, spare = rig.serve(bundle), rig.worker(bundle)
     flood = Flood(rig)
     try:
         flood.wait(20)
         worker.signal(signal.SIGSTOP)
         rig.wait_message("hung", link=worker.links[0])
         rig.lose(worker)
-        rig.serve(bundle)
+        rig.link(spare)
         flood.wait(20)
     finally:
         flood.stop()
@@ -169,18 +169,18 @@ def test_an_input_that_two_workers_die_of_is_quarantined(served: FrontRig, bundl
 def test_an_input_that_two_workers_hang_of_is_quarantined_and_still_answered_in_time(
     make_rig: Callable[..., FrontRig], tmp_path: Path
 ) -> None:
-    rig = make_rig(deadline_ms=1000)
+    rig = make_rig(deadline_ms=2000)
     poisonable = make_bundle(tmp_path / "poisonable", graph=poisonable_graph())
-    first = rig.serve(poisonable)
+    first, second, third = rig.serve(poisonable), rig.worker(poisonable), rig.worker(poisonable)
     thread, found = in_thread(lambda: rig.infer([POISON, 0, 0, 0]))
     rig.wait_message("hung", link=first.links[0])
     rig.lose(first)
-    second = rig.serve(poisonable)
+    rig.link(second)
     rig.wait_message("hung", link=second.links[0])
     thread.join(10)
     assert found[0].status == 504
     rig.lose(second)
-    rig.serve(poisonable)
+    rig.link(third)
     assert rig.infer([POISON, 0, 0, 0]).status == 422
     assert rig.infer([1, 2, 3, 4]).status == 200
     assert rig.ask("POST", "/v1/models/tiny:predict", {"instances": [[POISON, 0, 0, 0]]}).status == 422
