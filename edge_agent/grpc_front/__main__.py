@@ -63,21 +63,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    halt = threading.Event()
+    if not arguments.parent:
+        for word in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(word, lambda *_: halt.set())
     _say({"listening": _url(server.address)})
-    _wait(arguments.parent)
-    server.stop()
-    return 0
-
-
-def _wait(parent: int) -> None:
-    if parent:
+    if arguments.parent:
         while sys.stdin.buffer.read(4096):
             pass
-        return
-    halt = threading.Event()
-    for word in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(word, lambda *_: halt.set())
-    halt.wait()
+    else:
+        halt.wait()
+    server.stop()
+    return 0
 
 
 def _url(address: Address) -> str:
