@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_agent.assemble import assemble
 from edge_agent.config_file import load_config
+from edge_agent.inference.process import give_back_memory, trim_heap
 from edge_agent.state_lock import state_lock
 
 
@@ -22,10 +23,12 @@ def run_agent(config_path: Path, *, log_level: str = "info") -> int:
         if config.device.runtime_dir.resolve() != config.device.state_dir.resolve():
             held.enter_context(state_lock(config.device.runtime_dir, "device.runtime_dir"))
         agent = assemble(config)
+        give_back_memory()  # while there is one thread
         for word in (signal.SIGTERM, signal.SIGINT):
             signal.signal(word, lambda *_: agent.halt())
         try:
             agent.start()
+            trim_heap()
             agent.run()
         finally:
             agent.stop()

@@ -49,12 +49,16 @@ def thread_count() -> int:
 
 
 def give_back_memory() -> None:
-    """Return to the kernel what was needed to get here: freed heap pages (glibc's malloc_trim; nothing where libc has none) and pages of
-    libraries. Call with one thread."""
+    """Return to the kernel what was needed to get here: freed heap pages and pages of libraries. Call with one thread."""
+    trim_heap()
+    forget_libraries()
+
+
+def trim_heap() -> None:
+    """Return freed heap pages to the kernel (glibc's malloc_trim; nothing where libc has none). Any number of threads."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-    forget_libraries()
 
 
 def limit_memory(mib: int) -> None:
