@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -40,6 +39,8 @@ def _described(path: Path) -> Mapping[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry of a freshly started (not forked) describing process."""
+    import argparse  # a forked process never comes here
+
     parser = argparse.ArgumentParser(prog="edge_agent.describer", description="Opens one model file; started by the agent.")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
     arguments = parser.parse_args(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
@@ -41,6 +40,8 @@ def serve(channel: Channel) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry of a freshly started (not forked) API process."""
+    import argparse  # a forked process never comes here
+
     parser = argparse.ArgumentParser(prog="edge_agent.front_process", description="Local API process; started by the agent.")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
     arguments = parser.parse_args(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import sys
@@ -96,6 +95,8 @@ def _publisher(voice: Any) -> Callable[[str, Prediction], None]:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry of a freshly started (not forked) pipeline."""
+    import argparse  # a forked process never comes here
+
     parser = argparse.ArgumentParser(prog="edge_agent.pipeline_process", description="Pipeline process; started by the agent.")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
     arguments = parser.parse_args(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -97,6 +96,8 @@ def _prove(channel: Channel, runtime: Runtime, cases: list[Any], clock: Clock) -
 
 def main(argv: list[str] | None = None) -> int:
     """Entry of a freshly started (not forked) worker."""
+    import argparse  # a forked process never comes here
+
     parser = argparse.ArgumentParser(prog="edge_agent.worker", description="Model worker; started by the agent.")
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the control channel")
     arguments = parser.parse_args(argv)
