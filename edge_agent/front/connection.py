@@ -8,64 +8,29 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.front.http_body import ChunkedBody, inflated
-from edge_agent.front.http_head import MAX_HEAD_BYTES, NO_HEAD, Head, HttpError, parse_head
+from edge_agent.front.http_head import MAX_HEAD_BYTES, NO_HEAD, Head, HttpError
 from edge_agent.front.http_reply import CONTINUE, error_reply, json_reply
-from edge_agent.front.loop import Loop
+from edge_agent.front.outgoing import Outgoing
+from edge_agent.front.shared import Handle, Shared
 
-SCRATCH_BYTES = 64 << 10
 MAX_AHEAD_BYTES = 256 << 10
-MOST_HEADS = 512
-LONGEST_KEPT_HEAD_BYTES = 2048
 MAX_LINGER_BYTES = 4 << 20
 _READ, _WRITE, _GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 HEAD, BODY, CHUNKS, BUSY, LINGER, CLOSED = range(6)
-
-Handle = Callable[["Connection", bytes], None]
-
-
-@dataclass(slots=True)
-class Shared:
-    """What all connections of a listener have in common. ``route`` finds who answers a head; ``token`` is what a client must say."""
-
-    loop: Loop
-    route: Callable[[Head], Handle]
-    token: bytes
-    allowed: Callable[[bytes], bool]
-    max_body_bytes: int
-    on_close: Callable[[Connection], None]
-    on_bug: Callable[[BaseException], None]
-    heads: dict[bytes, tuple[Head, Handle]] = field(default_factory=dict)
-    scratch: bytearray = field(default_factory=lambda: bytearray(SCRATCH_BYTES))
 
 
 class Connection:
     """Handlers read ``head`` and answer once with :meth:`finish`, :meth:`json` or :meth:`error`, at once or later."""
 
+    # fmt: off
     __slots__ = (
-        "_advancing",
-        "_body",
-        "_chunks",
-        "_filled",
-        "_handle",
-        "_loop",
-        "_out",
-        "_pending",
-        "_scratch",
-        "_shared",
-        "_sock",
-        "_view",
-        "_watching",
-        "began_ns",
-        "ended",
-        "fd",
-        "head",
-        "state",
+        "_advancing", "_body", "_chunks", "_filled", "_handle", "_loop", "_out", "_pending", "_scratch", "_shared", "_sock", "_view",
+        "_watching", "began_ns", "ended", "fd", "head", "state",
     )
+    # fmt: on
 
     def __init__(self, shared: Shared, sock: socket.socket) -> None:
         self._shared = shared
@@ -74,7 +39,7 @@ class Connection:
         self._scratch = shared.scratch
         self._view = memoryview(shared.scratch)
         self._pending = bytearray()
-        self._out: list[memoryview] = []
+        self._out = Outgoing(sock)
         self._body = bytearray()
         self._filled = 0
         self._chunks: ChunkedBody | None = None
@@ -91,12 +56,12 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Nothing of a request is here, nothing of an answer is left."""
-        return self.state == HEAD and not self._pending and not self._out
+        return self.state == HEAD and not self._pending and not self._out.left
 
     @property
     def stuck(self) -> bool:
         """The client does not read its answer."""
-        return bool(self._out)
+        return bool(self._out.left)
 
     def ready(self, events: int) -> None:
         """The socket can be read or written."""
@@ -131,14 +96,15 @@ class Connection:
         self.began_ns = self._loop.now_ns
         end = self._scratch.find(b"\r\n\r\n", 0, count)
         if end > 0:
-            known = self._shared.heads.get(bytes(self._view[:end]))
-            if known is not None and known[0].plain:
+            shared = self._shared
+            known = shared.heads.get(bytes(self._view[:end]))
+            if known is not None and known[0].plain and (not shared.token or shared.allowed(known[0].bearer)):
                 missing = end + 4 + known[0].length - count
                 if not missing:
                     self.head = known[0]
                     self._work(known[1], bytes(self._view[end + 4 : count]))
                     return
-                if missing > 0 and not self._shared.token:
+                if missing > 0:
                     self.head = known[0]
                     self._start_body(known[1], self._view[end + 4 : count])
                     return
@@ -160,7 +126,7 @@ class Connection:
 
     def _end_of_input(self) -> None:
         """The client sends no more; it may still wait for the answer."""
-        if self.state == BUSY or self._out:
+        if self.state == BUSY or self._out.left:
             self.ended = True
             self._watch()
         else:
@@ -180,7 +146,7 @@ class Connection:
             self._advancing = False
 
     def _step(self) -> bool:
-        if self.state == HEAD and not self._out:
+        if self.state == HEAD and not self._out.left:
             return self._head()
         if self.state == CHUNKS:
             assert self._chunks is not None and self._handle is not None
@@ -200,14 +166,10 @@ class Connection:
             if len(pending) > MAX_HEAD_BYTES:
                 raise HttpError(431, f"the head is longer than {MAX_HEAD_BYTES} bytes", closes=True)
             return False
-        head, handle = self._known(bytes(pending[:end]))
+        head, handle = self._shared.known(bytes(pending[:end]))
         del pending[: end + 4]
         self.head = head
-        limit = self._shared.max_body_bytes
-        if head.length > limit:
-            raise HttpError(413, f"the body has {head.length} bytes, at most {limit} are taken", closes=True)
-        if self._shared.token and not self._shared.allowed(head.bearer):
-            raise HttpError(401, "a token is needed: Authorization: Bearer TOKEN", closes=True, extra=b"WWW-Authenticate: Bearer\r\n")
+        self._shared.check(head)
         if head.waits and len(pending) < max(head.length, 1):
             self._send(CONTINUE)
         return self._begin_body(head, handle)
@@ -251,25 +213,11 @@ class Connection:
             assert self._handle is not None
             self._work(self._handle, body)
 
-    def _known(self, raw: bytes) -> tuple[Head, Handle]:
-        heads = self._shared.heads
-        known = heads.get(raw)
-        if known is None:
-            head = parse_head(raw)
-            known = (head, self._shared.route(head))
-            if len(raw) <= LONGEST_KEPT_HEAD_BYTES and head.length <= self._shared.max_body_bytes:
-                if len(heads) >= MOST_HEADS:
-                    heads.clear()
-                heads[raw] = known
-        return known
-
     def _work(self, handle: Handle, body: bytes | bytearray) -> None:
         """Hand a whole request to who answers it."""
         self.state = BUSY
         head, shared = self.head, self._shared
         try:
-            if shared.token and not shared.allowed(head.bearer):
-                raise HttpError(401, "a token is needed: Authorization: Bearer TOKEN", extra=b"WWW-Authenticate: Bearer\r\n")
             if head.coding:
                 body = inflated(bytes(body), head.coding, shared.max_body_bytes)
             handle(self, body)  # type: ignore[arg-type]
@@ -295,7 +243,7 @@ class Connection:
             return
         self.state = HEAD
         self._send(data)
-        if self._pending or self.ended or not self.head.keep_alive or self._out:
+        if self._pending or self.ended or not self.head.keep_alive or self._out.left:
             self._go_on()
 
     def finish_views(self, head: bytes, views: list[Any]) -> None:
@@ -303,29 +251,24 @@ class Connection:
         if self.state != BUSY:
             return
         self.state = HEAD
-        pieces = [memoryview(head), *(memoryview(view).cast("B") for view in views)]
-        if not self._out:
-            try:
-                pieces = _rest(pieces, self._sock.sendmsg(pieces))
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.close()
-                return
-        self._out += [memoryview(bytes(piece)) for piece in pieces]
+        try:
+            self._out.send_views(head, views)
+        except OSError:
+            self.close()
+            return
         self._go_on()
 
     def _go_on(self) -> None:
         """After an answer: close, or write what is left, or take up what came meanwhile."""
         if self.state == CLOSED:
             return
-        if not self._out and (not self.head.keep_alive or (self.ended and not self._pending)):
+        if not self._out.left and (not self.head.keep_alive or (self.ended and not self._pending)):
             self._linger()
             return
         self.began_ns = self._loop.now_ns
         self._watch()
         self._advance()
-        if self.ended and self.state in (HEAD, CHUNKS) and not self._out:
+        if self.ended and self.state in (HEAD, CHUNKS) and not self._out.left:
             self.close()  # what is pending will never be whole
 
     def _refuse(self, error: HttpError) -> None:
@@ -351,39 +294,29 @@ class Connection:
         self._watch()
 
     def _send(self, data: bytes) -> None:
-        if self._out:
-            self._out.append(memoryview(data))
-            return
         try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
+            self._out.send(data)
         except OSError:
             self.close()
-            return
-        if sent < len(data):
-            self._out.append(memoryview(data)[sent:])
-            self._watch()
 
     def _write_more(self) -> None:
         try:
-            self._out = _rest(self._out, self._sock.sendmsg(self._out[:64]))
-        except BlockingIOError:
-            return
+            self._out.more()
         except OSError:
             self.close()
             return
         self.began_ns = self._loop.now_ns
-        if not self._out and self.state != BUSY:
-            self._go_on()
-        elif not self._out:
-            self._watch()
+        if not self._out.left:
+            if self.state == BUSY:
+                self._watch()
+            else:
+                self._go_on()
 
     def _watch(self) -> None:
         """Ask for the events that matter now."""
         full = self.state == BUSY and len(self._pending) > MAX_AHEAD_BYTES
-        reading = not self.ended and not full and not (self._out and self.state == HEAD)
-        wanted = (_READ if reading else 0) | (_WRITE if self._out else 0)
+        reading = not self.ended and not full and not (self._out.left and self.state == HEAD)
+        wanted = (_READ if reading else 0) | (_WRITE if self._out.left else 0)
         if wanted != self._watching and self.state != CLOSED:
             self._watching = wanted
             self._loop.change(self.fd, wanted)
@@ -402,14 +335,5 @@ class Connection:
         self.state = CLOSED
         self._loop.unwatch(self.fd)
         self._sock.close()
-        self._pending, self._out, self._body = bytearray(), [], bytearray()
+        self._pending, self._out.left, self._body = bytearray(), [], bytearray()
         self._shared.on_close(self)
-
-
-def _rest(pieces: list[memoryview], sent: int) -> list[memoryview]:
-    """What of ``pieces`` is left after ``sent`` bytes."""
-    for index, piece in enumerate(pieces):
-        if sent < len(piece):
-            return [piece[sent:], *pieces[index + 1 :]]
-        sent -= len(piece)
-    return []

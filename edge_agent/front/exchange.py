@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from edge_agent.front.served import Served
 from edge_agent.inference.layout import Place
+from edge_agent.runtimes.tensors import fits
 
 Shape = tuple[int, ...]
 
@@ -120,3 +121,17 @@ def input_plan(served: Served, places: Sequence[Place], shapes: Sequence[Shape],
     copies = tuple((place.offset, size) for place, size in zip(places, sizes, strict=True))
     free = tuple((place.shape_offset, shape) for place, shape in zip(places, shapes, strict=True) if place.shape is None)
     return InputPlan(served, tuple(places), tuple(shapes), copies, free, sum(sizes))
+
+
+def replanned(plan: InputPlan, served: Served) -> InputPlan | None:
+    """``plan`` for another version of the model, ``None`` when that takes other inputs."""
+    places = []
+    for old, shape in zip(plan.places, plan.shapes, strict=True):
+        place = served.inputs.get(old.name)
+        spec = next((spec for spec in served.manifest.inputs if spec.name == old.name), None)
+        if place is None or spec is None or place.dtype != old.dtype or not fits(shape, spec.shape):
+            return None
+        places.append(place)
+    if len(places) != len(served.inputs):
+        return None
+    return input_plan(served, places, plan.shapes, [size for _, size in plan.copies])

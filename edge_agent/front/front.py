@@ -12,16 +12,18 @@ from typing import Any
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeError
 from edge_agent.front.calls import Calls
-from edge_agent.front.connection import Connection, Shared
+from edge_agent.front.connection import Connection
 from edge_agent.front.health import Health
 from edge_agent.front.inline_link import InlineLink
-from edge_agent.front.lane import Lane, LaneRules, Link
+from edge_agent.front.lane import Lane, LaneRules
+from edge_agent.front.links import Link
 from edge_agent.front.listeners import SWEEP_NS, Limits, Listeners
 from edge_agent.front.loop import Loop
 from edge_agent.front.regions import Regions
 from edge_agent.front.rooms import Rooms
 from edge_agent.front.router import Router, Server
 from edge_agent.front.served import Served, served_from
+from edge_agent.front.shared import Shared
 from edge_agent.front.status import Status
 from edge_agent.front.worker_link import WorkerLink
 from edge_agent.inference.doorbell import LinkFds

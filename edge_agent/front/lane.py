@@ -12,17 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_agent.front.exchange import NOBODY, Exchange, InputPlan, input_plan
-from edge_agent.front.inline_link import InlineLink
+from edge_agent.front.exchange import NOBODY, Exchange, replanned
+from edge_agent.front.links import Link, Links
 from edge_agent.front.loop import Loop
 from edge_agent.front.quarantine import Quarantine
 from edge_agent.front.served import Served
 from edge_agent.front.totals import Rates, Totals
-from edge_agent.front.worker_link import WorkerLink
-from edge_agent.runtimes.tensors import fits
 
 MOST_KILLED = 2
-Link = WorkerLink | InlineLink
 
 ABSENT = ("missing", "unloaded", "withdrawn")
 
@@ -50,9 +47,7 @@ class Lane:
         self.rates = Rates()
         self.poison = Quarantine()
         self.last_good: Exchange | None = None
-        self.links: list[Link] = []
-        self._old: list[Link] = []
-        self._untold: list[int] = []
+        self._links = Links(loop, lambda number: rules.say({"event": "linked", "link": number}))
         self._queue: deque[Exchange] = deque()
         self._loop = loop
         self._rules = rules
@@ -65,6 +60,11 @@ class Lane:
         return self.state in ABSENT and not self.links
 
     @property
+    def links(self) -> list[Link]:
+        """Those that take requests."""
+        return self._links.current
+
+    @property
     def workers(self) -> int:
         return len(self.links)
 
@@ -74,11 +74,11 @@ class Lane:
 
     @property
     def in_flight(self) -> int:
-        return sum(len(link.asked) for link in (*self.links, *self._old))
+        return sum(len(link.asked) for link in self._links.all())
 
     @property
     def busy(self) -> bool:
-        return bool(self._queue) or any(link.asked for link in self.links) or any(link.asked for link in self._old)
+        return bool(self._queue) or any(link.asked for link in self._links.all())
 
     def next_number(self) -> int:
         self._numbers += 1
@@ -96,7 +96,7 @@ class Lane:
             exchange.answerer.failed(exchange, 422, text)
             return
         self._wake()
-        link = None if self._queue else self._free()
+        link = None if self._queue else self._links.free()
         if link is not None:
             self._put(link, exchange)
         elif len(self._queue) < self._rules.queue:
@@ -110,7 +110,7 @@ class Lane:
         exchange.arrived_ns = self._loop.now_ns
         exchange.deadline_ns = self._loop.now_ns + limit_ns
         self._wake()
-        link = self._free()
+        link = self._links.free()
         if link is not None:
             self._put(link, exchange)
         else:
@@ -118,20 +118,14 @@ class Lane:
 
     def add(self, link: Link) -> None:
         """Give requests to ``link`` from now on. Where it is of another version than the others, those still answer what they owe."""
-        self._loop.watch(link.response_fd, lambda _: self._hear(link))
-        link.last_answer_ns = self._loop.now_ns
-        if self.links and self.links[0].served is not link.served:
-            self._old += self.links
-            self.links = []
-        self.links.append(link)
+        self._links.add(link, self._hear)
         self.served = link.served
-        self._untold.append(link.link)
-        self._settle()
+        self._links.settle()
         self._feed()
 
     def lose(self, number: int) -> None:
         """The worker of link ``number`` is dead."""
-        link = next((one for one in (*self.links, *self._old) if one.link == number), None)
+        link = self._links.find(number)
         if link is not None:
             self._drop(link)
         if self.absent:
@@ -139,10 +133,8 @@ class Lane:
 
     def withdraw(self) -> None:
         """The model is no longer served: what waits is refused, what is asked is given up."""
-        given_up = [e for link in (*self.links, *self._old) for e in link.asked.values()] + list(self._queue)
-        for link in (*self.links, *self._old):
-            self._close(link)
-        self.links, self._old, self._untold = [], [], []
+        given_up = [e for link in self._links.all() for e in link.asked.values()] + list(self._queue)
+        self._links.clear()
         self._queue.clear()
         self.served, self.last_good = None, None
         for exchange in given_up:
@@ -152,10 +144,10 @@ class Lane:
         """Look for workers that hang and for requests whose time is over."""
         now_ns = self._loop.now_ns
         half_ns = self._rules.deadline_ns // 2
-        for link in (*self.links, *self._old):
+        for link in self._links.all():
             if link.asked and now_ns - max(next(iter(link.asked.values())).asked_ns, link.last_answer_ns) > half_ns:
                 self._hung(link)
-        for link in (*self.links, *self._old):
+        for link in self._links.all():
             for exchange in [e for e in link.asked.values() if now_ns >= e.deadline_ns and e.answerer is not NOBODY]:
                 self._overdue(exchange, link)
         if self._queue:
@@ -171,13 +163,6 @@ class Lane:
             answers, busy_ns = answers + link.answers, busy_ns + link.busy_ns
             link.answers, link.busy_ns = 0, 0
         self.rates.look(self._loop.now_ns, self.totals.requests, answers, busy_ns)
-
-    def _free(self) -> Link | None:
-        """The least loaded link with a free slot."""
-        links = self.links
-        if len(links) == 1:
-            return links[0] if links[0].free else None
-        return min((link for link in links if link.free), key=lambda link: len(link.asked), default=None)
 
     def _put(self, link: Link, exchange: Exchange) -> None:
         exchange.asked_ns = self._loop.now_ns
@@ -197,8 +182,8 @@ class Lane:
         self._take_answers(link)
         if self._queue:
             self._feed()
-        if self._old:
-            self._settle()
+        if self._links.old:
+            self._links.settle()
 
     def _take_answers(self, link: Link) -> None:
         now_ns, totals = self._loop.now_ns, self.totals
@@ -209,7 +194,7 @@ class Lane:
             link.last_answer_ns = now_ns
             link.answers += 1
             if refused >= 0:
-                totals.refused += not exchange.canary
+                totals.refused += not exchange.canary and exchange.answerer is not NOBODY
                 exchange.answerer.failed(exchange, 400, f"model {self.name}: {link.text(base, refused)}")
                 continue
             if exchange.canary:
@@ -222,20 +207,10 @@ class Lane:
     def _feed(self) -> None:
         """Give what waits to workers with a free slot."""
         while self._queue:
-            link = self._free()
+            link = self._links.free()
             if link is None:
                 return
             self._put(link, self._queue.popleft())
-
-    def _settle(self) -> None:
-        """Let go of links of older versions that owe nothing more, and say so when there is none left."""
-        for link in [link for link in self._old if not link.asked]:
-            self._old.remove(link)
-            self._close(link)
-        if not self._old:
-            untold, self._untold = self._untold, []
-            for number in untold:
-                self._rules.say({"event": "linked", "link": number})
 
     def _hung(self, link: Link) -> None:
         self._rules.say({"event": "hung", "link": link.link})
@@ -247,11 +222,11 @@ class Lane:
         begun = [exchange for exchange in link.asked.values() if link.taken(exchange)]
         owed = list(link.asked.values())
         link.asked.clear()
-        self._forget(link)
+        self._links.forget(link)
         for exchange in begun:
             exchange.killed += 1
         self._queue.extendleft(reversed([exchange for exchange in owed if self._asked_again(exchange)]))
-        self._settle()
+        self._links.settle()
         self._feed()
 
     def _asked_again(self, exchange: Exchange) -> bool:
@@ -267,24 +242,6 @@ class Lane:
         self.totals.replayed += 1
         return True
 
-    def _forget(self, link: Link) -> None:
-        if link.link in self._untold:
-            self._untold.remove(link.link)
-        if link in self._old:
-            self._old.remove(link)
-        else:
-            self.links.remove(link)
-            if not self.links and self._old:
-                # The newest version has no worker left: the one before it goes on until there is one again.
-                last = self._old[-1].served
-                self.links = [one for one in self._old if one.served is last]
-                self._old = [one for one in self._old if one.served is not last]
-        self._close(link)
-
-    def _close(self, link: Link) -> None:
-        self._loop.unwatch(link.response_fd)
-        link.close()
-
     def _overdue(self, exchange: Exchange, link: Link) -> None:
         """Its time is over while a worker has it. The second worker in a row that sits on it is taken for hung."""
         again = exchange.killed > 0 and link.taken(exchange)
@@ -294,6 +251,8 @@ class Lane:
             self._hung(link)
 
     def _expire(self, exchange: Exchange) -> None:
+        if exchange.answerer is NOBODY:
+            return  # it was answered at its deadline already
         if exchange.canary:
             self._fail(exchange, 504, f"model {self.name}: no answer in time")
             return
@@ -319,17 +278,3 @@ class Lane:
         wait_s = self.rates.wait_s(len(self._queue), self.workers)
         text = f"model {self.name}: {len(self._queue)} requests wait already; try again in {wait_s} s"
         exchange.answerer.failed(exchange, 429, text, b"Retry-After: %d\r\n" % wait_s)
-
-
-def replanned(plan: InputPlan, served: Served) -> InputPlan | None:
-    """``plan`` for another version of the model, ``None`` when that takes other inputs."""
-    places = []
-    for old, shape in zip(plan.places, plan.shapes, strict=True):
-        place = served.inputs.get(old.name)
-        spec = next((spec for spec in served.manifest.inputs if spec.name == old.name), None)
-        if place is None or spec is None or place.dtype != old.dtype or not fits(shape, spec.shape):
-            return None
-        places.append(place)
-    if len(places) != len(served.inputs):
-        return None
-    return input_plan(served, places, plan.shapes, [size for _, size in plan.copies])

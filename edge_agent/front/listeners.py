@@ -8,10 +8,11 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_agent.front.connection import BODY, CHUNKS, HEAD, LINGER, Connection, Shared
+from edge_agent.front.connection import BODY, CHUNKS, HEAD, LINGER, Connection
 from edge_agent.front.http_head import NO_HEAD
 from edge_agent.front.http_reply import error_reply
 from edge_agent.front.loop import Loop
+from edge_agent.front.shared import Shared
 
 MOST_CONNECTIONS = 256
 SWEEP_NS = 1_000_000_000

@@ -10,7 +10,7 @@ from edge_agent.clock import Clock
 from edge_agent.front import predict, repository, tfs
 from edge_agent.front.calls import Calls
 from edge_agent.front.config_json import model_config, model_metadata
-from edge_agent.front.connection import Connection, Handle
+from edge_agent.front.connection import Connection
 from edge_agent.front.health import Health, Verdict
 from edge_agent.front.http_head import Head, HttpError
 from edge_agent.front.http_reply import reply
@@ -19,6 +19,7 @@ from edge_agent.front.loop import Loop
 from edge_agent.front.metrics import KIND, metrics_text
 from edge_agent.front.regions import Regions
 from edge_agent.front.rooms import Rooms
+from edge_agent.front.shared import Handle
 from edge_agent.front.statistics import Statistics
 from edge_agent.front.v2 import Infer
 from edge_agent.front.v2_request import read_json
@@ -134,6 +135,8 @@ class Router:
             if kind == "cudasharedmemory" or regions is None:
                 return _GET, lambda c, _: c.json(200, [])
             return _GET, lambda c, _: c.json(200, regions.status(name))
+        if kind == "cudasharedmemory" and parts[0] == "unregister":
+            return _POST, lambda c, _: c.json(200, {})  # there is nothing registered: clients tidy up before they begin
         if kind == "cudasharedmemory" or regions is None:
             return _POST, _refusal(400, f"{kind} is not offered here")
         if parts[0] == "unregister":

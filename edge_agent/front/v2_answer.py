@@ -109,9 +109,8 @@ class V2Answer:
         if len(value) > room:
             raise HttpError(400, f"output {place.name}: has {len(value)} bytes, the shared memory offered has {room}")
         self._regions.write(name, offset, value)
-        output = self._output(place, shape, None)
-        output["parameters"] = {"shared_memory_region": name, "shared_memory_offset": offset, "shared_memory_byte_size": len(value)}
-        return output
+        # Triton says no more either: NVIDIA's C++ client takes any parameters to hold binary_data_size, and fails without it.
+        return self._output(place, shape, None)
 
 
 _BINARY_HEAD = (

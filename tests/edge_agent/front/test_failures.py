@@ -178,7 +178,7 @@ def test_an_input_that_two_workers_hang_of_is_quarantined_and_still_answered_in_
     rig.link(second)
     rig.wait_message("hung", link=second.links[0])
     thread.join(10)
-    assert found[0].status == 504
+    assert found[0].status in (500, 504)  # both are due at the same moment
     rig.lose(second)
     rig.link(third)
     assert rig.infer([POISON, 0, 0, 0]).status == 422

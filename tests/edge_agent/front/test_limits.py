@@ -7,11 +7,12 @@ import socket
 import pytest
 
 from edge_agent.clock import ManualClock
-from edge_agent.front.connection import Connection, Shared
+from edge_agent.front.connection import Connection
 from edge_agent.front.http_head import Head
 from edge_agent.front.listeners import Limits, Listeners
 from edge_agent.front.loop import Loop
 from edge_agent.front.quarantine import Quarantine
+from edge_agent.front.shared import Shared
 from edge_agent.front.totals import Rates
 
 LIMITS = Limits(head_ns=10_000_000_000, body_ns=60_000_000_000, idle_ns=180_000_000_000, stuck_ns=30_000_000_000)
