@@ -17,7 +17,7 @@ LONGEST_KEPT_JSON_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A ModelInferResponse without its id and tensors, and the tensors' bytes; 0 for one that lies in shared memory."""
+    """A ModelInferResponse without its id and tensors, and the tensors' sizes in bytes; 0 for one that lies in shared memory."""
 
     message: bytes
     sizes: tuple[int, ...]
@@ -64,19 +64,17 @@ class InferAnswers:
         sizes = []
         for output in tree["outputs"]:
             parameters = dict(output.get("parameters", {}))
-            sizes.append(_size(output["name"], parameters))
+            sizes.append(_size(output, parameters))
             tensor = message.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
             _fill(tensor.parameters, parameters)
         return Form(message.SerializeToString(deterministic=True), tuple(sizes))
 
 
-def _size(name: str, parameters: dict[str, Any]) -> int:
-    """Takes the size out of ``parameters``: a client finds it as the length of its tensor."""
-    if "shared_memory_region" in parameters:
-        return 0
-    size = parameters.pop("binary_data_size")
-    if not isinstance(size, int) or size < 0:
-        raise ValueError(f"output {name} has {size!r} bytes")
+def _size(output: Mapping[str, Any], parameters: dict[str, Any]) -> int:
+    """Takes the size out of ``parameters``: a client finds it as the length of its tensor. One without lies in shared memory."""
+    size = parameters.pop("binary_data_size", 0)
+    if "data" in output or not isinstance(size, int) or size < 0:
+        raise ValueError(f"output {output['name']} is not in binary")
     return size
 
 
