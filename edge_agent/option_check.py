@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ def check_options(kinds: Mapping[str, Mapping[str, Option]], kind: str, options:
     problems = [Problem(f"{where}.{key}", "is missing") for key, option in known.items() if option.required and key not in options]
     for key, value in options.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
+            near = _near(str(key), known)
             hint = f"; did you mean {near[0]}?" if near else f"; {kind} has {', '.join(known)}"
             problems.append(Problem(f"{where}.{key}", f"is not known{hint}"))
             continue
@@ -39,6 +38,12 @@ def check_options(kinds: Mapping[str, Mapping[str, Option]], kind: str, options:
         if wrong:
             problems.append(Problem(f"{where}.{key}", wrong))
     return problems
+
+
+def _near(word: str, known: Mapping[str, Option]) -> list[str]:
+    from difflib import get_close_matches  # for mistakes alone
+
+    return get_close_matches(word, known, 1)
 
 
 def text(*, pattern: str = "", endings: tuple[str, ...] = ()) -> Rule:

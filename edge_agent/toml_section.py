@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -143,5 +142,7 @@ class Section:
     def done(self) -> None:
         for key in self._tree:
             if key not in self._asked:
-                near = difflib.get_close_matches(key, self._asked, 1)
+                from difflib import get_close_matches  # for mistakes alone
+
+                near = get_close_matches(key, self._asked, 1)
                 self.bad(key, "is not a key this version knows" + (f"; did you mean {near[0]!r}?" if near else ""))

@@ -16,8 +16,8 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -26,7 +26,13 @@ from edge_agent.config import MqttConfig
 from edge_agent.errors import TransportError
 from edge_agent.ports import Reporter
 from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.transport.paho_alone import import_client
 from edge_agent.values import Event
+
+if TYPE_CHECKING:
+    import paho.mqtt.client as mqtt
+else:
+    mqtt = import_client()
 
 IN_FLIGHT = 20
 """Messages sent and not yet acknowledged: more than this gains nothing, and all of it is sent again after a break."""
