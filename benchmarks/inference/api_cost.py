@@ -61,6 +61,7 @@ def _rounds(stand: Standing, net: str, clients: int, rounds: int, seconds: float
     found: dict[str, dict[str, Any]] = {t: {key: statistics.median(r[key] for r in each) for key in keys} for t, each in taken.items()}
     for title, each in taken.items():
         found[title]["failed"] = sum(r["failed"] for r in each)
+        found[title]["tensors"] = "bytes" if stand.servers[title].binary else "JSON"
         if TRITON.title in taken:
             ratios = [mine["cpu_us"] / theirs["cpu_us"] for mine, theirs in zip(each, taken[TRITON.title], strict=True)]
             found[title]["cpu_of_triton"] = statistics.median(ratios)
@@ -108,7 +109,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
         for title, f in servers.items():
             ratio = f"{f['cpu_of_triton']:.2f}x" if "cpu_of_triton" in f else "-"
             numbers = [f"{f['p50_us']:.0f}", f"{f['p99_us']:.0f}", f"{f['cpu_us']:.0f}", f"{f['per_s']:.0f}", ratio, f"{f['failed']:.0f}"]
-            rows.append([f"{case}: {title}", *numbers])
+            rows.append([f"{case}: {title}{' (JSON)' if f['tensors'] == 'JSON' else ''}", *numbers])
     return [*text, *table(rows), *_analyzer_lines(figures["perf_analyzer"])]
 
 
