@@ -75,7 +75,7 @@ def serve(options: ServeOptions) -> int:
 def _listeners(options: ServeOptions, scratch: Path, *, over_tcp: bool) -> HttpListeners:
     addresses = [_address("--listen", text, str(scratch / "api.sock")) for text in options.listen]
     if options.grpc:
-        _address("--grpc", options.grpc, "")
+        _address("--grpc", options.grpc, "beside the API's socket")
         addresses.append(Address(path=str(scratch / GRPC_SOCKET)))
     return HttpListeners(addresses, token_over_tcp=over_tcp)
 

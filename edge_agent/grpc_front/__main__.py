@@ -21,6 +21,8 @@ from edge_agent.inference import process
 from edge_agent.serving.http_listeners import read_token
 
 TITLE = "edge-grpc"
+SOCKET = "api-grpc.sock"
+"""Where ``unix`` alone is: beside the HTTP API's socket."""
 YOUNG_OBJECTS = 20_000
 """Until the garbage collector looks for cycles: calls leave none to speak of."""
 _ENVIRONMENT = {"GRPC_VERBOSITY": "NONE", "GRPC_ENABLE_FORK_SUPPORT": "0"}
@@ -29,7 +31,7 @@ _ENVIRONMENT = {"GRPC_VERBOSITY": "NONE", "GRPC_ENABLE_FORK_SUPPORT": "0"}
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge_agent.grpc_front", description="The local API over gRPC, in front of the one over HTTP.")
     parser.add_argument("--http", required=True, metavar="unix:PATH", help="the HTTP API's socket")
-    parser.add_argument("--listen", required=True, metavar="ADDR", help="127.0.0.1:8501, [::1]:0 for a free port, unix:/path")
+    parser.add_argument("--listen", required=True, metavar="ADDR", help="127.0.0.1:8501, [::1]:0 for a free port, unix:/path, unix")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="calls over TCP must carry the token in this file")
     parser.add_argument("--max-body-bytes", type=int, default=64 << 20, help="the largest message that is taken (default 64 MiB)")
     parser.add_argument("--parent", type=int, default=0, metavar="PID", help="who started this process and ends it")
@@ -58,7 +60,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     if not http.path:
         raise EdgeError(f"--http {arguments.http}: must be unix:PATH")
     os.umask(0o117)  # a unix socket is for the owner and the group, as the HTTP API's is
-    listen = parse_address(arguments.listen, default_path="")
+    listen = parse_address(arguments.listen, default_path=str(Path(http.path).with_name(SOCKET)))
     server = GrpcServer(GrpcConfig(Path(http.path), listen, read_token(arguments.token_file), arguments.max_body_bytes))
     gc.collect()
     gc.freeze()

@@ -212,6 +212,7 @@ def test_a_unix_socket_is_guarded_by_its_mode(
     token.write_text(TOKEN)
     token.chmod(0o600)
     front.serve(bundle)
+    assert make_rig(front, listen="unix").process.url == f"unix:{Path(front.path).with_name('api-grpc.sock')}"
     rig = make_rig(front, listen=f"unix:{where}", token_file=token)
     assert where.stat().st_mode & 0o777 == 0o660
     assert rig.infer(rig.request()).model_name == "tiny"

@@ -87,7 +87,7 @@ def test_processes_that_are_killed_come_back(start: Callable[..., Any]) -> None:
 
 
 def test_wrong_addresses_are_refused(model: Path) -> None:
-    for address, why in (("0.0.0.0:1", "--grpc: '0.0.0.0:1'"), ("unix", "--grpc: 'unix'"), ("nowhere", "--grpc: 'nowhere'")):
+    for address, why in (("0.0.0.0:1", "--grpc: '0.0.0.0:1'"), ("nowhere", "--grpc: 'nowhere'")):
         command = [sys.executable, "-m", "edge_agent", "serve", str(model), "--listen", "127.0.0.1:0", "--grpc", address]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == 2 and why in done.stderr
