@@ -81,6 +81,12 @@ def flooded(served: FrontRig) -> Any:
     flood.stop()
 
 
+def held(pid: int) -> tuple[int, int]:
+    """Descriptors of a process, and links mapped by it."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())), maps.count("edge-link")
+
+
 def in_thread(act: Callable[[], Answer]) -> tuple[threading.Thread, list[Answer]]:
     found: list[Answer] = []
     thread = threading.Thread(target=lambda: found.append(act()))
@@ -89,6 +95,7 @@ def in_thread(act: Callable[[], Answer]) -> tuple[threading.Thread, list[Answer]
 
 
 def test_killed_workers_cost_no_request(served: FrontRig, bundle: TinyBundle, flooded: Flood) -> None:
+    before = held(served.pid)
     for number in (signal.SIGKILL, signal.SIGSEGV) * 5:
         flooded.wait(20)
         worker = served.workers[-1]
@@ -96,8 +103,11 @@ def test_killed_workers_cost_no_request(served: FrontRig, bundle: TinyBundle, fl
         served.lose(worker)
         served.serve(bundle)
     flooded.wait(20)
+    assert held(served.pid) == before
     flooded.stop()
     assert {status for status, _ in flooded.answers} == {200}
+    counted = served.ask("GET", "/v2/models/tiny/stats").json["model_stats"][0]["service"]
+    assert counted["requests"] == counted["answered"] == len(flooded.answers)
 
 
 def test_a_stopped_worker_is_told_as_hung_and_its_requests_are_answered_by_the_next(
