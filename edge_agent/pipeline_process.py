@@ -44,7 +44,8 @@ def serve(channel: Channel) -> int:
 
 def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
     from edge_agent.pipeline.inbox import Inbox
-    from edge_agent.pipeline.intake import Intake, waiting_room
+    from edge_agent.pipeline.direct_intake import open_intake
+    from edge_agent.pipeline.intake import waiting_room
     from edge_agent.pipeline.outlet import Outlet, sink_names
     from edge_agent.pipeline.runner import RunnerParts
     from edge_agent.pipeline.voice import Voice
@@ -72,7 +73,7 @@ def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
         newest_only=policy == "latest_only",
         channel=channel,
         voice=voice,
-        intake=Intake(source, room, clock, voice.event, random.random, policy),
+        intake=open_intake(source, room, clock, voice.event, random.random, policy),
         inbox=inbox,
         windower=open_windower(**window),
         outlet=Outlet(sinks, voice.event, clock, random.random),

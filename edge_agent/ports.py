@@ -35,6 +35,29 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+NEVER_NS = 1 << 62
+"""Of a time: nothing is known to come."""
+
+
+@runtime_checkable
+class PacedSource(Source, Protocol):
+    """A source that can be asked when its next sample is there, and gives it at once then: it needs no thread of its own."""
+
+    @property
+    def paced(self) -> bool:
+        """Whether it is one, with its options."""
+        ...
+
+    @property
+    def period_ns(self) -> int:
+        """From one sample to the next; 0 when that is not known."""
+        ...
+
+    def next_ns(self) -> int:
+        """When the next sample is there (monotonic), ``NEVER_NS`` while none is on its way."""
+        ...
+
+
 class Sink(Protocol):
     """Where predictions go. Kinds that may block for long are called on a thread of their own.
 

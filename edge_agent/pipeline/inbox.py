@@ -10,7 +10,7 @@ INBOX_BYTES = 64 << 20
 
 
 class Inbox:
-    """Filled by the pipeline's main thread, emptied by its intake thread."""
+    """Filled by the pipeline's main thread, emptied by its intake."""
 
     def __init__(self, capacity: int = INBOX_MESSAGES, max_bytes: int = INBOX_BYTES) -> None:
         self._messages: deque[tuple[str, bytes]] = deque()
@@ -19,6 +19,10 @@ class Inbox:
         self._bytes = 0
         self._change = threading.Condition()
         self.lost = 0
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return len(self._messages)
 
     def put(self, topic: str, payload: bytes) -> None:
         """Add a message; when full, by messages or bytes, the oldest are dropped and counted in ``lost``."""

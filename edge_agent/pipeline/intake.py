@@ -139,6 +139,10 @@ class Intake:
                 self._room.notify()
             return self._waiting >= self._ring_at
 
+    def wait_ms(self) -> float | None:
+        """How long at most to wait for the bell; None: as long as one likes."""
+        return None
+
     def counts(self) -> IntakeCounts:
         """All three from one moment."""
         lost = getattr(self._source, "lost", 0)
@@ -156,8 +160,7 @@ class Intake:
                 self.ended = True
                 break
             except Exception as error:  # a driver's own error must not end the reading for ever
-                steady = self._clock.monotonic_ns() - opened_ns >= STEADY_NS
-                failures = 1 if steady else failures + 1
+                failures = self._failures_after(failures, opened_ns)
                 self._say_lost(str(error) or type(error).__name__)
                 self._source.close()
                 self._stopping.wait(pause_s(failures, self._jitter()))
@@ -168,13 +171,20 @@ class Intake:
         """Reads until told to stop. Raises what the source raises."""
         while not self._stopping.is_set():
             sample = self._source.read(READ_TIMEOUT_S)
-            if self._lost_told:
-                self._lost_told, self.last_error = False, ""
-                self._tell("source_back", "info", f"source {self._source.name} is back")
+            self._tell_back()
             if sample is not None:
                 self._put(sample)
             if self._source.garbage >= self._garbage_told:
                 self._tell_garbage()
+
+    def _failures_after(self, failures: int, opened_ns: int) -> int:
+        """Failures in a row, with the one that came now: a source that stayed open for long starts anew."""
+        return 1 if self._clock.monotonic_ns() - opened_ns >= STEADY_NS else failures + 1
+
+    def _tell_back(self) -> None:
+        if self._lost_told:
+            self._lost_told, self.last_error = False, ""
+            self._tell("source_back", "info", f"source {self._source.name} is back")
 
     def _say_lost(self, reason: str) -> None:
         self.last_error = reason

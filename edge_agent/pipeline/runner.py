@@ -25,6 +25,8 @@ from edge_agent.pipeline.window import WindowMaker
 from edge_agent.values import Prediction, Window
 
 MOST_POISONS = 64
+SELECT_LIMIT = 1024
+"""``select`` takes descriptors below this (select(2))."""
 LISTEN_EVERY_NS = 10_000_000
 """How often a pipeline that never waits looks whether the engine said something."""
 
@@ -73,6 +75,8 @@ class PipelineRunner:
         self._idle_poll = select.poll()
         self._idle_poll.register(parts.channel.fileno(), select.POLLIN)
         self._idle_poll.register(parts.intake.bell_fd, select.POLLIN)
+        fds = [parts.channel.fileno(), parts.intake.bell_fd]
+        self._selectable = fds if max(fds) < SELECT_LIMIT else []
         parts.outlet.meanwhile = self._while_blocked
 
     def run(self) -> None:
@@ -168,11 +172,18 @@ class PipelineRunner:
         if self._parts.intake.enough(self._parts.windower.needs):
             return
         bell_fd = self._parts.intake.bell_fd
-        for fd, _ in self._idle_poll.poll(self._parts.voice.pause_ms() + 1):
+        for fd in self._wait():
             if fd == bell_fd:
                 silence(bell_fd)
             else:
                 self._listen()
+
+    def _wait(self) -> list[int]:
+        """Descriptors that became ready. To the microsecond where a sample's time is known: ``poll`` counts in whole milliseconds."""
+        pause_ms, due_ms = self._parts.voice.pause_ms() + 1, self._parts.intake.wait_ms()
+        if due_ms is None or due_ms > pause_ms or not self._selectable:
+            return [fd for fd, _ in self._idle_poll.poll(pause_ms if due_ms is None else min(pause_ms, due_ms))]
+        return select.select(self._selectable, (), (), due_ms / 1000)[0]
 
     def _while_blocked(self) -> bool:
         """A sink whose policy is to block keeps us: that is no reason to think the pipeline stuck."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from edge_agent.clock import Clock, SystemClock, monotonic_s
 from edge_agent.errors import SourceError
+from edge_agent.ports import NEVER_NS
 from edge_agent.sources.framing import Framing, Reading, choose_framing, fields_of
 from edge_agent.values import Sample
 
@@ -15,6 +16,8 @@ class Inbox(Protocol):
     """Messages of the topic this source subscribed to, as (topic, payload); ``None`` when none came in time."""
 
     def get(self, timeout_s: float) -> tuple[str, bytes] | None: ...
+
+    def __len__(self) -> int: ...
 
 
 def open_source(name: str, options: Mapping[str, Any], inbox: Inbox | None, *, clock: Clock | None = None) -> MqttSource:
@@ -42,6 +45,17 @@ class MqttSource:
     def open(self) -> None:
         if self._inbox is None:
             raise SourceError(f"source {self.name}: needs the MQTT connection, and the configuration has no [mqtt] host")
+
+    @property
+    def paced(self) -> bool:
+        return True
+
+    @property
+    def period_ns(self) -> int:
+        return 0
+
+    def next_ns(self) -> int:
+        return 0 if self._inbox else NEVER_NS
 
     def read(self, timeout_s: float) -> Sample | None:
         if self._inbox is None:

@@ -69,6 +69,18 @@ class ReplaySource:
         self._alarm.clear()
         self._start_ns, self._start_seq = self._clock.monotonic_ns(), self._seq
 
+    @property
+    def paced(self) -> bool:
+        """Everything with a rate, but sound, which comes in blocks."""
+        return self._period_ns > 0 and not self._in_blocks
+
+    @property
+    def period_ns(self) -> int:
+        return self._period_ns
+
+    def next_ns(self) -> int:
+        return self._start_ns + (self._seq - self._start_seq) * self._period_ns
+
     def read(self, timeout_s: float) -> Sample | None:
         if self._limit and self._seq >= self._limit:
             raise SourceEnded(f"source {self.name}: the limit of {self._limit} samples is reached")

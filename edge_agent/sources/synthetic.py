@@ -54,6 +54,17 @@ class SyntheticSource:
         self._alarm.clear()
         self._start_ns, self._start_seq = self._clock.monotonic_ns(), self._seq
 
+    @property
+    def paced(self) -> bool:
+        return self._period_ns > 0 and self._block == 1
+
+    @property
+    def period_ns(self) -> int:
+        return round(self._period_ns)
+
+    def next_ns(self) -> int:
+        return self._due_ns(self._seq)
+
     def read(self, timeout_s: float) -> Sample | None:
         rows = min(self._block, self._limit - self._seq) if self._limit else self._block
         if rows <= 0:
