@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 ROOT = Path("/sys/fs/cgroup")
-LIMIT_BYTES = 64 << 20
+LIMIT_BYTES = 4 << 20
 V1, V2 = "memory.limit_in_bytes", "memory.max"
 
 
