@@ -125,9 +125,7 @@ class Models:
             except ModelError:
                 self._tally.of_version(name, model.version.digest).errors += 1
                 raise
-            totals = self._tally.of_version(name, model.version.digest)
-            totals.windows += 1
-            totals.infer.record(said.infer_us)
+            self._tally.of_version(name, model.version.digest).answered(said.infer_us)
             self.shadowing.offer(name, window, values, said.verdict)
             return said
         raise WorkerDied(f"the worker died or hung {MOST_ATTEMPTS} times while it had this window")

@@ -73,13 +73,17 @@ class Chain:
 
 
 def _times(heard: Sequence[Said], queued_ns: int, taken_ns: int, ended_ns: int) -> StageTimes:
+    queue_us, total_us = (taken_ns - queued_ns) / 1000, (ended_ns - queued_ns) / 1000
+    if len(heard) == 1:
+        said = heard[0]
+        return StageTimes(queue_us, said.preprocess_us, said.infer_us, said.model_us, said.postprocess_us, total_us)
     return StageTimes(
-        queue_us=(taken_ns - queued_ns) / 1000,
+        queue_us=queue_us,
         preprocess_us=sum(said.preprocess_us for said in heard),
         infer_us=sum(said.infer_us for said in heard),
         model_us=sum(said.model_us for said in heard),
         postprocess_us=sum(said.postprocess_us for said in heard),
-        total_us=(ended_ns - queued_ns) / 1000,
+        total_us=total_us,
     )
 
 

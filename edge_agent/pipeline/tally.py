@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge_agent.pipeline.durations import Durations
 from edge_agent.pipeline.intake import IntakeCounts
-from edge_agent.telemetry.latency import LatencyHistogram
-from edge_agent.values import PipelineCounters, Prediction, StageTimes
+from edge_agent.values import PipelineCounters, Prediction
 
 STAGES = ("queue", "preprocess", "infer", "model", "postprocess", "total")
 
@@ -26,8 +26,7 @@ class Tally:
         self._passed_over = 0
         self._correct = 0
         self._labelled = 0
-        self._stages = {stage: LatencyHistogram() for stage in STAGES}
-        self._records = tuple(histogram.record for histogram in self._stages.values())
+        self._times = Durations(len(STAGES))
         self.serving: dict[str, ServingTotals] = {}
 
     def take(self, rows: int) -> None:
@@ -48,14 +47,8 @@ class Tally:
 
     def record(self, prediction: Prediction) -> None:
         """Time a finished prediction."""
-        times: StageTimes = prediction.times
-        queue, preprocess, infer, model, postprocess, total = self._records
-        queue(times.queue_us)
-        preprocess(times.preprocess_us)
-        infer(times.infer_us)
-        model(times.model_us)
-        postprocess(times.postprocess_us)
-        total(times.total_us)
+        t = prediction.times
+        self._times.record((t.queue_us, t.preprocess_us, t.infer_us, t.model_us, t.postprocess_us, t.total_us))
 
     def score(self, expected: int | None, answered: int | None) -> None:
         """Compare with the label that came with the data, when one did."""
@@ -79,7 +72,7 @@ class Tally:
 
     def latency(self) -> dict[str, Any]:
         """JSON-ready snapshots by stage."""
-        return {stage: _tree(histogram) for stage, histogram in self._stages.items()}
+        return dict(zip(STAGES, self._times.trees(), strict=True))
 
     def of_version(self, model: str, digest: str) -> ServingTotals:
         """The totals of the version of ``model`` that serves now; of a new one they begin anew."""
@@ -96,12 +89,12 @@ class ServingTotals:
         self.digest = digest
         self.windows = 0
         self.errors = 0
-        self.infer = LatencyHistogram()
+        self._infer = Durations(1)
+
+    def answered(self, infer_us: float) -> None:
+        """Count a window that was answered."""
+        self.windows += 1
+        self._infer.record((infer_us,))
 
     def told(self) -> dict[str, Any]:
-        return {"digest": self.digest, "windows": self.windows, "errors": self.errors, "infer": _tree(self.infer)}
-
-
-def _tree(histogram: LatencyHistogram) -> dict[str, Any]:
-    snapshot = histogram.snapshot()
-    return {"counts": snapshot.counts, "max_us": snapshot.max_us}
+        return {"digest": self.digest, "windows": self.windows, "errors": self.errors, "infer": self._infer.trees()[0]}

@@ -7,6 +7,8 @@ the error is at most 1/64 us. Values above 100 s are counted as 100 s; the maxim
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edge_agent.protocol.messages import LatencySummary
 from edge_agent.values import HistogramSnapshot
 
@@ -56,6 +58,13 @@ class LatencyHistogram:
         counts[index] = counts.get(index, 0) + 1
         if self._max_us < us < _INFINITE:
             self._max_us = us
+
+    def add(self, buckets: Mapping[int, int], max_us: float) -> None:
+        """Count many durations at once: how many in each bucket, and the longest of them."""
+        counts = self._counts
+        for index, number in buckets.items():
+            counts[index] = counts.get(index, 0) + number
+        self._max_us = max(self._max_us, max_us)
 
     def snapshot(self) -> HistogramSnapshot:
         """What was counted until now; at most a record in flight is missing."""
