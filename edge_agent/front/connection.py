@@ -321,6 +321,10 @@ class Connection:
             self._watching = wanted
             self._loop.change(self.fd, wanted)
 
+    def turn_away(self, status: int, text: str, extra: bytes) -> None:
+        """Answer before anything was asked, and close."""
+        self._refuse(HttpError(status, text, closes=True, extra=extra))
+
     def close_late(self) -> None:
         """The client took too long to send its request: tell it when it sent some, and close."""
         if self.state in (HEAD, BODY, CHUNKS):

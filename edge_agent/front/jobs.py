@@ -40,7 +40,11 @@ def submit_arrays(
     connection: Connection,
     tell: Callable[[Connection, Served, dict[str, Any]], None],
 ) -> None:
-    """Ask ``lane`` with ``arrays``, which have the model's dtypes and shapes. Raises HttpError 400 where one is too large."""
+    """Ask ``lane`` with ``arrays``, which have the model's dtypes and shapes. Raises HttpError 400 where one is too large.
+
+    Every request is a stream of its own: the state of a model that has one is the initial one, unless ``arrays`` hold it.
+    """
+    arrays = {**served.initial(), **arrays}
     places = [served.inputs[name] for name in arrays]
     shapes = [tuple(array.shape) for array in arrays.values()]
     buffers = [array.tobytes() for array in arrays.values()]

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.front.connection import BODY, CHUNKS, HEAD, LINGER, Connection
-from edge_agent.front.http_head import NO_HEAD
-from edge_agent.front.http_reply import error_reply
 from edge_agent.front.loop import Loop
 from edge_agent.front.shared import Shared
 
@@ -23,6 +21,8 @@ IDLE_LIMIT_NS = 180_000_000_000
 LINGER_LIMIT_NS = 2_000_000_000
 STUCK_LIMIT_NS = 30_000_000_000
 _ACCEPTS_A_TURN = 16
+_TURNED_AWAY = 64
+"""Clients beyond the limit that are told so and then let go; those beyond these are let go without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +95,22 @@ class Listeners:
                     self._pause(listening)
                 return
             sock.setblocking(False)
-            if len(self.connections) >= self._limits.connections:
-                self._turn_away(sock)
-                continue
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.add(Connection(shared, sock))
+            room = self._limits.connections - len(self.connections)
+            if room > -_TURNED_AWAY:
+                connection = Connection(shared, sock)
+                self.connections.add(connection)
+                if room <= 0:
+                    self._turn_away(connection)
+            else:
+                sock.close()
 
-    def _turn_away(self, sock: socket.socket) -> None:
+    def _turn_away(self, connection: Connection) -> None:
         self.refused += 1
         self._on_full()
-        try:
-            sock.send(
-                error_reply(NO_HEAD, 503, f"{self._limits.connections} clients are connected, more are not taken", b"Retry-After: 1\r\n")
-            )
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-        sock.close()
+        text = f"{self._limits.connections} clients are connected, more are not taken"
+        connection.turn_away(503, text, b"Retry-After: 1\r\n")
 
     def _pause(self, listening: socket.socket) -> None:
         """No descriptor is free: a listening socket that stays ready must not keep the loop spinning."""

@@ -6,17 +6,19 @@ The body is a JSON list (nested or flat), an object with ``values``, or lines of
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from edge_agent.bundle.manifest import Manifest, fed_inputs, read_outputs
 from edge_agent.errors import EdgeError
 from edge_agent.front.connection import Connection
 from edge_agent.front.http_head import HttpError
 from edge_agent.front.jobs import submit_arrays
 from edge_agent.front.rooms import Rooms
 from edge_agent.front.served import Served
-from edge_agent.pipeline.postprocess import compile_postprocess
+from edge_agent.pipeline.postprocess import Postprocess, compile_postprocess
 from edge_agent.pipeline.preprocess import compile_preprocess
 
 
@@ -28,12 +30,12 @@ def predict(rooms: Rooms, model: str, default: str, connection: Connection, body
     lane, served = rooms.find(name)
     values = read_values(body)
     manifest = served.manifest
-    preprocess = served.once("preprocess", lambda: compile_preprocess(manifest.preprocess, manifest.inputs))
+    preprocess = served.once("preprocess", lambda: compile_preprocess(manifest.preprocess, fed_inputs(manifest)))
     try:
         arrays = preprocess(values)
     except (EdgeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise HttpError(400, f"model {name}: {error}") from None
-    submit_arrays(lane, served, arrays, connection, _tell)
+    submit_arrays(lane, served, arrays, connection, lambda c, by, outputs: _tell(c, by, outputs, arrays, values))
 
 
 def read_values(body: bytes) -> Any:
@@ -72,15 +74,22 @@ def _rows(text: str) -> list[list[float]]:
     return [[float(word) for word in line.replace(",", " ").replace(";", " ").split()] for line in text.splitlines() if line.strip()]
 
 
-def _tell(connection: Connection, served: Served, arrays: dict[str, Any]) -> None:
+def _tell(connection: Connection, served: Served, outputs: dict[str, Any], arrays: dict[str, Any], values: Any) -> None:
     manifest = served.manifest
-    postprocess = served.once("postprocess", lambda: compile_postprocess(manifest.postprocess, manifest.outputs, manifest.labels))
+    postprocess = served.once("postprocess", lambda: _postprocess(manifest))
+    postprocess.reset()  # every request is a stream of its own: steps that remember have nothing to remember
     try:
-        verdict = postprocess(arrays)
+        verdict = postprocess(outputs, arrays, values)
     except (EdgeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise HttpError(400, f"model {served.model}: {error}") from None
     tree: dict[str, Any] = {"model": served.model, "version": served.version, "label": verdict.label, "score": verdict.score}
     tree["scores"] = list(verdict.scores)
     if manifest.labels and len(manifest.labels) == len(verdict.scores):
         tree["by_label"] = dict(zip(manifest.labels, verdict.scores, strict=True))
+    if verdict.boxes:
+        tree["boxes"] = [asdict(box) for box in verdict.boxes]
     connection.json(200, tree)
+
+
+def _postprocess(manifest: Manifest) -> Postprocess:
+    return compile_postprocess(manifest.postprocess, read_outputs(manifest), manifest.labels, fed_inputs(manifest))

@@ -43,6 +43,17 @@ class Served:
             self.kept[name] = make()
         return self.kept[name]
 
+    def initial(self) -> dict[str, Any]:
+        """The state inputs of a model with state as they are before the first window, by name: what a client leaves out is this."""
+        arrays: dict[str, Any] = self.once("initial", self._initial)
+        return arrays
+
+    def _initial(self) -> dict[str, Any]:
+        from edge_agent.pipeline.state import initial_array
+
+        state, specs = self.manifest.state, {spec.name: spec for spec in self.manifest.inputs}
+        return {pair.input: initial_array(specs[pair.input], pair) for pair in state.pairs} if state else {}
+
     def is_called(self, version: str) -> bool:
         """Whether a client that says ``version`` means this one."""
         return not version or version in (self.version, str(self.number))

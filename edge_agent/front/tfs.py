@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_agent.bundle.manifest import fed_inputs
 from edge_agent.front.connection import Connection
 from edge_agent.front.datatypes import V2_OF
 from edge_agent.front.health import Health
@@ -73,7 +74,7 @@ def predict(rooms: Rooms, model: str, version: str, connection: Connection, body
     if (rows is None) == (columns is None):
         raise HttpError(400, "either instances (rows) or inputs (columns) is needed")
     given = _columns_of(served, rows) if rows is not None else _named(served, columns)
-    arrays = {spec.name: _array(served, spec, given) for spec in served.manifest.inputs}
+    arrays = {spec.name: _array(served, spec, given) for spec in served.manifest.inputs if spec.name in given}
     submit_arrays(lane, served, arrays, connection, _tell_rows if rows is not None else _tell_columns)
 
 
@@ -81,28 +82,31 @@ def _columns_of(served: Served, rows: Any) -> dict[str, Any]:
     """Rows to one list for each input: values where there is one input, else objects."""
     if not isinstance(rows, list) or not rows:
         raise HttpError(400, "instances must be a list of at least one value or object")
-    names = [spec.name for spec in served.manifest.inputs]
+    names = [spec.name for spec in fed_inputs(served.manifest)]
     if not all(isinstance(row, dict) for row in rows):
         if len(names) > 1:
             raise HttpError(400, f"instances must be objects with {', '.join(names)}")
         return {names[0]: rows}
     for row in rows:
         _check_names(served, row)
-    return {name: [row[name] for row in rows] for name in names}
+        if row.keys() != rows[0].keys():
+            raise HttpError(400, "instances must all have the same inputs")
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _named(served: Served, columns: Any) -> dict[str, Any]:
     if isinstance(columns, dict):
         _check_names(served, columns)
         return columns
-    if len(served.manifest.inputs) > 1:
-        raise HttpError(400, f"inputs must be an object with {', '.join(served.inputs)}")
-    return {served.manifest.inputs[0].name: columns}
+    names = [spec.name for spec in fed_inputs(served.manifest)]
+    if len(names) > 1:
+        raise HttpError(400, f"inputs must be an object with {', '.join(names)}")
+    return {names[0]: columns}
 
 
 def _check_names(served: Served, given: Mapping[str, Any]) -> None:
     for name in served.inputs:
-        if name not in given:
+        if name not in given and name not in served.initial():
             raise HttpError(400, f"input {name}: is missing; the model takes {', '.join(served.inputs)}")
     for name in given:
         if name not in served.inputs:

@@ -100,13 +100,24 @@ class _Inputs:
             raise HttpError(400, "inputs must be a list of objects with name, shape, datatype and data")
         for item in inputs:
             self._one(item)
-        missing = [name for name in self._specs if name not in {place.name for place in self._places}]
-        if missing:
-            raise HttpError(400, f"input {missing[0]}: is missing; the model takes {', '.join(self._specs)}")
+        self._complete()
         if self._at != len(self._tail):
             raise HttpError(400, f"{len(self._tail)} bytes follow the JSON, the inputs account for {self._at}")
         plan = input_plan(self._served, self._places, self._shapes, [len(buffer) for buffer in self._buffers])
         return plan, None if self._all_binary else tuple(self._buffers)
+
+    def _complete(self) -> None:
+        """State that the client leaves out is the initial one; of the other inputs none may be missing."""
+        given, initial = {place.name for place in self._places}, self._served.initial()
+        for name in self._specs:
+            if name in given:
+                continue
+            if name not in initial:
+                raise HttpError(400, f"input {name}: is missing; the model takes {', '.join(self._specs)}")
+            self._all_binary = False
+            self._places.append(self._served.inputs[name])
+            self._shapes.append(initial[name].shape)
+            self._buffers.append(initial[name].tobytes())
 
     def _one(self, item: Mapping[str, Any]) -> None:
         name = item.get("name")

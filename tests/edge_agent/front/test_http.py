@@ -195,6 +195,7 @@ def test_more_clients_than_fit_are_turned_away_politely(served: FrontRig) -> Non
         clients.append(served.connect())
         assert clients[-1].ask("GET", "/v2/health/live").status == 200
     with served.connect() as late:
+        late.send(request("POST", INFER, infer_json([1, 2, 3, 4])))
         answer = late.answer()
         assert answer.status == 503 and answer.json["error"]
     for client in clients:

@@ -71,6 +71,7 @@ def test_several_inputs_and_outputs(two: FrontRig) -> None:
         ("/v1/models/tiny:predict", {"instances": [{"y": ROW}]}, 400),
         ("/v1/models/tiny:predict", {"instances": [{"x": ROW, "z": 1}]}, 400),
         ("/v1/models/tiny:predict", {"instances": [{"x": ROW}, 3]}, 400),
+        ("/v1/models/tiny:predict", {"instances": [{"x": ROW}, {}]}, 400),
         ("/v1/models/tiny:predict", {"inputs": {"b64": "AAAA"}}, 400),
         ("/v1/models/tiny:predict", {"instances": [{"x": {"b64": "AAAA"}}]}, 400),
         ("/v1/models/tiny:predict", {"signature_name": "other", "instances": [ROW]}, 400),
