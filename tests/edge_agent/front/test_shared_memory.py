@@ -75,3 +75,4 @@ def test_links_are_not_followed_and_sizes_are_checked(served: FrontRig, key: str
         assert register(served, key, size, offset).status == 400
     assert served.ask("GET", "/v2/systemsharedmemory/region/r/status").status == 404
     assert served.ask("GET", "/v2/cudasharedmemory/status").json == []
+    assert served.ask("POST", "/v2/cudasharedmemory/unregister").status == 200
