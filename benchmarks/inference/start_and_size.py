@@ -29,14 +29,15 @@ from benchmarks.inference.loads import quantiles
 from benchmarks.inference.nets import NETS
 from benchmarks.inference.processes import pss_kib
 from benchmarks.inference.server import Server, ServerFailed, eventually
-from benchmarks.inference.stand import Order, Stand
+from benchmarks.inference.stand import Order, Play, Stand
 from benchmarks.inference.truth import check_answers, true_answers
 
 NET = "sense"
 STARTS, QUICK_STARTS = 5, 1
 RESTARTS, QUICK_RESTARTS = 10, 3
 USES, SETTLE_S = 30, 3.0
-BETWEEN_S = 0.7
+BETWEEN_S = 1.2
+RATE_HZ = 100.0
 SAMPLES = 100
 AFTER = re.compile(r"worker_restarted: .* after (\d+) ms")
 
@@ -112,8 +113,10 @@ def _ask_zeros(server: Server) -> None:
 
 
 def _restarts(count: int) -> list[float]:
-    """Milliseconds from the death of a worker to its successor's being ready, as the engine told them."""
-    with TemporaryDirectory(prefix="edge-restarts-") as name, Stand(Path(name) / "room", Order(NET, api=False)) as stand:
+    """Milliseconds from the death of a worker that was in use to its successor's being ready, as the engine told them."""
+    order = Order(NET, api=False, play=Play(RATE_HZ))
+    with TemporaryDirectory(prefix="edge-restarts-") as name, Stand(Path(name) / "room", order) as stand:
+        time.sleep(BETWEEN_S)
         for turn in range(count):
             os.kill(stand.model_processes()[0].pid, signal.SIGKILL)
             if eventually(lambda told=turn: len(_told(stand)) > told, 10.0) is None:  # type: ignore[misc]
