@@ -29,6 +29,7 @@ from edge_agent.serving.local_server import LocalServer
 from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.tuner import Tuner
 from edge_agent.update.compatibility import DeviceFacts
 from edge_agent.update.machine import RESTING, UpdateCommand
 from edge_agent.update.store import FileStore
@@ -59,9 +60,14 @@ class Parts:
     transport: MqttTransport | None
     local: LocalServer
     api: LocalApi
+    tuner: Tuner | None
     notifier: Notifier
     last_words: bytes
     publish_status: Callable[[], None]
+
+
+def _nothing() -> None:
+    """What there is to do for a part that is not there."""
 
 
 class Agent:
@@ -92,6 +98,8 @@ class Agent:
         if p.transport is not None:
             p.transport.start()
         p.updater.start()
+        if p.tuner is not None:
+            p.tuner.start()
         self._tidy_up()
         self._event("agent_started", "info", f"edge-agent {__version__} serves as {p.config.device.id} ({p.facts.profile})")
         p.notifier.ready()
@@ -122,6 +130,7 @@ class Agent:
         for end in (
             p.local.stop,
             p.api.stop,
+            p.tuner.stop if p.tuner is not None else _nothing,
             p.updater.stop,
             p.desk.stop,
             lambda: p.engine.stop(timeout_s=5.0),

@@ -15,8 +15,11 @@ from edge_agent.config import AgentConfig
 from edge_agent.errors import CommandError
 from edge_agent.events import EventFan
 from edge_agent.factory import needed_runtimes
+from edge_agent.inference.cgroup import open_cgroups
 from edge_agent.inference.engine import Engine
+from edge_agent.inference.memory import available_mib
 from edge_agent.local_api import LocalApi
+from edge_agent.model_options import ModelOptions, rates_of
 from edge_agent.notify import Notifier
 from edge_agent.orders import Orders
 from edge_agent.places import Places
@@ -33,6 +36,7 @@ from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.command_log import FileCommandLog
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
+from edge_agent.tuner import Tuner
 from edge_agent.update.fetch_client import SubprocessFetcher
 from edge_agent.update.journal import FileJournal
 from edge_agent.update.request import Place
@@ -65,6 +69,8 @@ def assemble(config: AgentConfig) -> Agent:
     store = FileStore(places.store)
     publish = _publisher(config, topics, outbox, clock, events.report)
     born: list[Agent] = []  # engine and updater call the agent that is made of them
+    tuning = places.tuning if config.engine.tune else None
+    options = ModelOptions(profile.runtimes, config.engine.threads, folder=tuning, rates_hz=rates_of(config.pipelines))
     engine = Engine(
         store=store,
         clock=clock,
@@ -75,6 +81,8 @@ def assemble(config: AgentConfig) -> Agent:
         on_crash_loop=lambda model, digest: born[0].rescue(model, digest),
         models=config.models,
         shadow_s=config.updates.shadow_s,
+        options=options.of,
+        cgroups=open_cgroups() if config.engine.memory_limit_mib else None,
     )
     facts = device_facts(profile)
     place = Place(
@@ -145,7 +153,8 @@ def assemble(config: AgentConfig) -> Agent:
         uploads=places.uploads,
         transport=transport,
         local=LocalServer(socket_path(config.device.runtime_dir)),
-        api=LocalApi(config, engine),
+        api=LocalApi(config, engine, clock, events.report),
+        tuner=_tuner(config, engine, options, events, clock),
         notifier=Notifier(),
         last_words=will,
         publish_status=lambda: outbox.put(topics.status, status(), keep=1, retain=True) if transport else None,
@@ -164,6 +173,15 @@ def assemble(config: AgentConfig) -> Agent:
     agent = Agent(parts)
     born.append(agent)
     return agent
+
+
+def _tuner(config: AgentConfig, engine: Engine, options: ModelOptions, events: EventFan, clock: Clock) -> Tuner | None:
+    """Who measures on the board how its models run best, where that is wanted."""
+
+    def say(kind: str, level: str, message: str, **data: object) -> None:
+        events.report(Event(kind, level, message, clock.wall_ns(), data))
+
+    return Tuner(engine, options, say, available_mib) if config.engine.tune else None
 
 
 def _publisher(config: AgentConfig, topics: Topics, outbox: SqliteOutbox, clock: Clock, report: Report) -> Publish:

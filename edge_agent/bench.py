@@ -7,22 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from edge_agent.runtimes.options import RuntimeOptions
+from edge_agent.bench_subject import Subject
 from edge_agent.values import TensorSpec
 
 _SEED = 20_200_101
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One thing to measure: a model file and how it is run. ``manifest`` (JSON) and ``folder`` are a bundle's, empty for a bare file."""
-
-    label: str
-    path: str
-    file_bytes: int
-    options: RuntimeOptions
-    manifest: str = ""
-    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

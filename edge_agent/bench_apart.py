@@ -12,7 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from edge_agent.bench import Loaded, OpTime, Round, Subject
+from edge_agent.bench import Loaded, OpTime, Round
+from edge_agent.bench_subject import Subject
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ModelError
 from edge_agent.runtimes.environment import STARTED_WITH

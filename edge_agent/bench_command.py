@@ -13,9 +13,9 @@ from typing import Any
 from device_profiles.detect import detect
 from device_profiles.load import load_profile
 from device_profiles.schema import DeviceProfile, ProfileError
-from edge_agent.bench import Subject
 from edge_agent.bench_disturbance import Disturbance
 from edge_agent.bench_rounds import Plan, measure
+from edge_agent.bench_subject import Subject
 from edge_agent.bench_table import table, tuning_table
 from edge_agent.board import choose_profile
 from edge_agent.bundle import archive

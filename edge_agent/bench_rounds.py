@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from edge_agent.bench import BenchResult, OpTime, Round, Subject, by_operator, summarize
+from edge_agent.bench import BenchResult, OpTime, Round, by_operator, summarize
 from edge_agent.bench_apart import Apart
 from edge_agent.bench_disturbance import Disturbance
+from edge_agent.bench_subject import Subject
 
 DEFAULT_S = 1.0
 OP_RUNS = 50

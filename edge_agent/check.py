@@ -11,6 +11,7 @@ from edge_agent.bundle.archive import read_manifest
 from edge_agent.config import AgentConfig
 from edge_agent.config_file import load_config
 from edge_agent.errors import BundleError, ConfigError, Problem
+from edge_agent.serving.grpc_process import grpc_problem
 from edge_agent.sources.needs import missing_need
 from edge_agent.update.compatibility import DeviceFacts, unfit
 
@@ -52,7 +53,10 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
         "mqtt.tls_cert": config.mqtt.tls_cert,
         "mqtt.tls_key": config.mqtt.tls_key,
         "updates.trusted_root": config.updates.trusted_root,
+        "api.token_file": config.api.token_file,
     }
+    if config.api.grpc and (lack := grpc_problem("api.grpc")) is not None:
+        problems.append(lack)
     for key, file in files.items():
         if file is not None and not os.access(file, os.R_OK):
             problems.append(Problem(key, f"{file} is missing or not readable"))

@@ -43,8 +43,8 @@ def serve(channel: Channel) -> int:
 
 
 def _parts(channel: Channel, order: Mapping[str, Any], clock: Clock) -> Any:
-    from edge_agent.pipeline.inbox import Inbox
     from edge_agent.pipeline.direct_intake import open_intake
+    from edge_agent.pipeline.inbox import Inbox
     from edge_agent.pipeline.intake import waiting_room
     from edge_agent.pipeline.outlet import Outlet, sink_names
     from edge_agent.pipeline.runner import RunnerParts

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_agent.bench import Subject
 from edge_agent.bench_apart import Apart, Measured
+from edge_agent.bench_subject import Subject
 from edge_agent.errors import EdgeError, RuntimeMissing
 from edge_agent.inference import process
 from edge_agent.runtimes.installed import onnx_library, tflite_library

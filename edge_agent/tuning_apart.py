@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from edge_agent.bench import Subject
+from edge_agent.bench_subject import Subject
 from edge_agent.errors import ModelError
 from edge_agent.runtimes.environment import STARTED_WITH
 from edge_agent.runtimes.options import options_to_json

@@ -16,6 +16,7 @@ from edge_agent.errors import EdgeError, RuntimeMissing
 from edge_agent.inference import process
 from edge_agent.inference.wire import Channel, ChannelClosed, from_fd
 from edge_agent.ports import Runtime
+from edge_agent.runtimes.options import options_from_json
 
 
 def serve(channel: Channel) -> int:
@@ -53,22 +54,26 @@ def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Run
 
     started_s = monotonic_s(clock)
     manifest, folder = from_json(order["manifest"].encode()), Path(order["folder"])
+    options = options_from_json(order["options"])
     process.limit_memory(order["memory_limit_mib"])
     if order["trial"]:
         process.yield_to_others()
     _check_steps(manifest)
     # Each golden case is the first of a stream: what a graph keeps must not go from one to the next.
     forgetful = replace(manifest, state=None) if manifest.keeps_state_in_graph else manifest
-    runtime = load_runtime(forgetful, folder, threads=order["threads"])
+    runtime = load_runtime(forgetful, folder, options=options)
     stop_on_signal(runtime, channel)
     cases = load_cases(manifest, folder)
     warm_up(runtime, cases, manifest.inputs)
     process.give_back_memory()
+    warm_up(runtime, cases, manifest.inputs)  # once more: what every inference touches is to be there
     if order["trial"]:
         _prove(channel, runtime, cases, clock)
     if manifest.keeps_state_in_graph:
         runtime.close()
-        runtime = load_runtime(manifest, folder, threads=order["threads"])
+        runtime = load_runtime(manifest, folder, options=options)
+    if runtime.notes:
+        channel.send({"event": "notes", "notes": list(runtime.notes)}, timeout_s=1.0)
     channel.send({"event": "loaded", "ms": (monotonic_s(clock) - started_s) * 1000}, timeout_s=1.0)
     return runtime, manifest
 

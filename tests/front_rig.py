@@ -22,6 +22,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.inference.doorbell import create_link
 from edge_agent.inference.layout import layout_for
 from edge_agent.inference.wire import Channel, ChannelClosed, from_fd, pair
+from edge_agent.runtimes.options import RuntimeOptions, options_to_json
 
 SLOTS = 4
 
@@ -168,7 +169,7 @@ class FrontRig:
                 "digest": bundle.digest,
                 "manifest": to_json(bundle.manifest).decode(),
                 "folder": str(bundle.folder),
-                "threads": 1,
+                "options": options_to_json(RuntimeOptions()),
             }
         )
         return number

@@ -9,12 +9,18 @@ from pathlib import Path
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock
 from edge_agent.config import EngineConfig, ModelConfig
+from edge_agent.inference.cgroup import Cgroups
 from edge_agent.inference.loop import Loop
 from edge_agent.inference.zygote_client import Tell, ZygoteClient
+from edge_agent.runtimes.options import RuntimeOptions
 from edge_agent.values import Prediction
 
 AGAIN_S = 1.0
 """Until the next try when a process cannot be started for want of descriptors or memory."""
+
+
+OptionsOf = Callable[["ModelVersion"], RuntimeOptions]
+"""With which options the workers of a version run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,17 @@ class Context:
     publish: Callable[[str, str, Prediction], None]
     on_crash_loop: Callable[[str, str], None]
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    options: OptionsOf | None = None
+    cgroups: Cgroups | None = None
     default_model: ModelConfig = field(default_factory=lambda: ModelConfig(""))
 
     @property
     def silent_s(self) -> float:
         """When a process that asks models is stuck. One that runs a model itself says nothing while it does."""
         return max(self.config.silent_s, 2 * self.config.deadline_ms / 1000)
+
+    def options_of(self, version: ModelVersion) -> RuntimeOptions:
+        return self.options(version) if self.options is not None else RuntimeOptions(self.config.threads)
 
     def model(self, name: str) -> ModelConfig:
         """How ``name`` is to be run; the defaults for one that nobody configured."""

@@ -22,7 +22,8 @@ from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock, monotonic_s
 from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig
 from edge_agent.errors import EdgeError, WorkerHung
-from edge_agent.inference.context import Context, ModelVersion
+from edge_agent.inference.cgroup import Cgroups
+from edge_agent.inference.context import Context, ModelVersion, OptionsOf
 from edge_agent.inference.describing import Description, describe
 from edge_agent.inference.front import FrontConfig, OnCall
 from edge_agent.inference.loop import Loop
@@ -57,6 +58,8 @@ class Engine:
         on_crash_loop: Callable[[str, str], None],
         models: Sequence[ModelConfig] = (),
         default_model: ModelConfig = DEFAULT_MODEL,
+        options: OptionsOf | None = None,
+        cgroups: Cgroups | None = None,
         shadow_s: float = 0.0,
         python: str = sys.executable,
         trial_timeout_s: float = TRIAL_TIMEOUT_S,
@@ -70,8 +73,21 @@ class Engine:
         self._loop = Loop(clock, self._callback_failed)
         self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
         by_name = {model.name: model for model in models}
-        context = Context(self._loop, clock, self._zygote, config, self._tell, publish, on_crash_loop, by_name, default_model)
-        self._plane = Plane(context)
+        self._plane = Plane(
+            Context(
+                self._loop,
+                clock,
+                self._zygote,
+                config,
+                self._tell,
+                publish,
+                on_crash_loop,
+                models=by_name,
+                options=options,
+                cgroups=cgroups,
+                default_model=default_model,
+            )
+        )
         self._changing = threading.Lock()
         self._shadow_s = shadow_s
         self._available = available
@@ -223,13 +239,23 @@ class Engine:
                 self.discard(model)
                 return
             worker = self._loop.call(lambda: self._plane.take_candidate(model, digest)) or self._fresh(model, digest)
-            try:
-                taken = self._loop.call(lambda: self._plane.lead_to(model, worker))
-                self._await_all(taken)
-                self._loop.call(lambda: self._plane.settle(model, worker))
-            except Exception:  # out of descriptors or memory is no EdgeError, and half a switch must not stay either
-                self._loop.call(lambda: self._plane.lead_back(model, worker))
-                raise
+            self._lead(model, worker)
+
+    def renew(self, model: str, digest: str) -> None:
+        """Have fresh workers serve ``digest`` in place of those that do, when it is what serves; no window is lost. Raises EdgeError."""
+        with self._changing:
+            if self._loop.call(lambda: self._serves(model, digest)):
+                self._lead(model, self._fresh(model, digest))
+
+    def _lead(self, model: str, worker: Server) -> None:
+        """Everyone who asks ``model`` over to ``worker``, or nobody."""
+        try:
+            taken = self._loop.call(lambda: self._plane.lead_to(model, worker))
+            self._await_all(taken)
+            self._loop.call(lambda: self._plane.settle(model, worker))
+        except Exception:  # out of descriptors or memory is no EdgeError, and half a switch must not stay either
+            self._loop.call(lambda: self._plane.lead_back(model, worker))
+            raise
 
     def discard(self, model: str) -> None:
         """End a candidate that will not serve."""
@@ -238,6 +264,10 @@ class Engine:
     def health(self, model: str) -> HealthSample:
         """Totals since the version that serves now began to. Raises EdgeError for a model that is not served."""
         return self._loop.call(lambda: self._plane.health(model))
+
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """The version of each model that serves or is being started."""
+        return self._loop.call(lambda: tuple(s.version for s in self._plane.services.values() if s.version is not None))
 
     def models(self) -> tuple[ModelStatus, ...]:
         return self._loop.call(self._plane.statuses)

@@ -13,6 +13,7 @@ from edge_agent.errors import EdgeError
 from edge_agent.inference.doorbell import create_link
 from edge_agent.inference.layout import layout_for
 from edge_agent.inference.workers import InlineWorker, Server, Worker
+from edge_agent.runtimes.options import options_to_json
 
 Send = Callable[[Mapping[str, Any], Sequence[int]], bool]
 """``send(message, fds)``: false when the process is gone or does not read."""
@@ -135,7 +136,7 @@ class Linkage:
 
     def _inline(self, number: int, worker: InlineWorker) -> bool:
         folder = str(worker.version.folder)
-        return self._send({"op": "inline", **_about(number, worker), "folder": folder, "threads": worker.threads}, ())
+        return self._send({"op": "inline", **_about(number, worker), "folder": folder, "options": options_to_json(worker.options)}, ())
 
     def _drop(self, attachment: Attachment, reason: str) -> None:
         self._all.pop(attachment.number, None)

@@ -48,7 +48,7 @@ class ModelService:
     def start(self, version: ModelVersion, *, trial: bool = False) -> Server:
         """Something that serves ``version`` and that nobody uses yet. A trial is in a process of its own in either lane."""
         if self.config.lane == "inline" and not trial:
-            return InlineWorker(version, self._context.config.threads)
+            return InlineWorker(version, self._context.options_of(version))
         return Worker(self._context, version, trial=trial, on_loaded=self._loaded, on_exit=self._exited)
 
     def serve(self, worker: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -9,16 +10,22 @@ from typing import Any
 
 from edge_agent.bundle.manifest import to_json
 from edge_agent.errors import ModelError, WorkerDied
+from edge_agent.inference.cgroup import killed_for_memory
 from edge_agent.inference.context import Context, ModelVersion
 from edge_agent.inference.doorbell import LinkFds
 from edge_agent.inference.loop import Timer
 from edge_agent.inference.wire import Packet, close_all
 from edge_agent.inference.zygote_client import Child, Exit
+from edge_agent.runtimes.options import RuntimeOptions, options_to_json
 from edge_agent.update.trial import CaseResult, TrialMeasurement
 
 END_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 0.03
 """How long a worker has to end an inference it is told to stop, before it is killed. Ending one takes the runtimes a few milliseconds."""
+
+
+_numbers = itertools.count()
+"""Of workers of this process: each has a control group of its own name."""
 
 
 class InlineWorker:
@@ -32,9 +39,9 @@ class InlineWorker:
     errors = 0
     pid = None
 
-    def __init__(self, version: ModelVersion, threads: int) -> None:
+    def __init__(self, version: ModelVersion, options: RuntimeOptions) -> None:
         self.version = version
-        self.threads = threads
+        self.options = options
         self.alive = True
         self.loaded: Future[float] = Future()
         self.loaded.set_result(0.0)
@@ -86,16 +93,29 @@ class Worker:
         self._context = context
         self._stop_check: Timer | None = None
         self._on_stopped: Callable[[Worker], None] = lambda worker: None
+        self._trial = trial
+        self._group = f"{version.model}-{next(_numbers)}"
         self.child: Child = context.zygote.spawn("worker", f"edge-{version.model}", self._hear, self._exited)
-        config = context.config
+        if context.cgroups is not None and context.config.memory_limit_mib:
+            self.child.on_spawned = self._place  # it waits for its first order, so it is bounded before it loads anything
+        else:
+            self._order(context.config.memory_limit_mib)
+
+    def _place(self, pid: int) -> None:
+        """Bound its memory by the kernel's account where that is ours to divide, else by a limit it sets itself."""
+        limit_mib, groups = self._context.config.memory_limit_mib, self._context.cgroups
+        placed = groups is not None and groups.place(pid, self._group, limit_mib)
+        self._order(0 if placed else limit_mib)
+
+    def _order(self, memory_limit_mib: int) -> None:
         self.child.send(
             {
                 "op": "load",
-                "manifest": to_json(version.manifest).decode(),
-                "folder": str(version.folder),
-                "threads": config.threads,
-                "memory_limit_mib": config.memory_limit_mib,
-                "trial": trial,
+                "manifest": to_json(self.version.manifest).decode(),
+                "folder": str(self.version.folder),
+                "options": options_to_json(self._context.options_of(self.version)),
+                "memory_limit_mib": memory_limit_mib,
+                "trial": self._trial,
             }
         )
 
@@ -161,10 +181,19 @@ class Worker:
             self.blameless = message["blameless"]
         elif event == "stopped":
             self._stopped()
+        elif event == "notes":
+            for note in message["notes"]:
+                data = {"model": self.version.model, "version": self.version.manifest.version}
+                self._context.tell("runtime_note", "warning", f"{self.version.title}: {note}", data)
         elif event == "stats":
             self.requests, self.errors = message["requests"], message["errors"]
 
     def _exited(self, exit_: Exit) -> None:
+        groups = self._context.cgroups
+        if killed_for_memory(groups, self._group, exit_.signal):
+            self.refusal = f"needed more memory than the {self._context.config.memory_limit_mib} MiB of engine.memory_limit_mib"
+        if groups is not None:
+            groups.remove(self._group)
         # Killed by someone else is most often the kernel, out of memory: the board's trouble, not the model's.
         self.blameless = self.blameless or (exit_.signal == signal.SIGKILL and not self.child.doomed)
         if not self.loaded.done():

@@ -52,6 +52,7 @@ class Child:
         self.channel = channel
         self.on_message = on_message
         self.on_exit = on_exit
+        self.on_spawned: Callable[[int], None] = lambda pid: None
         self.pid: int | None = None
         self.exited: Future[Exit] = Future()
         self.doomed = False
@@ -198,6 +199,7 @@ class ZygoteClient:
         elif event == "spawned":
             child = self._children[message["id"]]
             child.pid = message["pid"]
+            child.on_spawned(message["pid"])
             if child.doomed:
                 self.kill(child)
         elif event == "exited":

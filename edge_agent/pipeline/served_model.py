@@ -18,6 +18,7 @@ from edge_agent.pipeline.postprocess import Postprocess, compile_postprocess
 from edge_agent.pipeline.preprocess import Preprocess, compile_preprocess
 from edge_agent.pipeline.state import ModelState
 from edge_agent.ports import Runtime
+from edge_agent.runtimes.options import options_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +110,4 @@ def _version(message: Mapping[str, Any], before: Version | None) -> Version:
 def _loaded(manifest: Manifest, message: Mapping[str, Any]) -> Runtime:
     from edge_agent.runtimes.choose import load_runtime
 
-    return load_runtime(manifest, Path(message["folder"]), threads=message["threads"])
+    return load_runtime(manifest, Path(message["folder"]), options=options_from_json(message["options"]))

@@ -15,7 +15,7 @@ from models import tiny_bundle, tiny_onnx, tiny_tflite
 
 from edge_agent import tuning_apart
 from edge_agent.__main__ import main
-from edge_agent.bench import Subject
+from edge_agent.bench_subject import Subject
 from edge_agent.bundle.archive import unpack
 from edge_agent.bundle.manifest import to_json
 from edge_agent.errors import ModelError
