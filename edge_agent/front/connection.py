@@ -27,8 +27,8 @@ class Connection:
 
     # fmt: off
     __slots__ = (
-        "_advancing", "_body", "_chunks", "_filled", "_handle", "_loop", "_out", "_pending", "_scratch", "_shared", "_sock", "_view",
-        "_watching", "began_ns", "ended", "fd", "head", "state",
+        "_advancing", "_body", "_chunks", "_filled", "_handle", "_held", "_loop", "_out", "_pending", "_scratch", "_shared", "_sock",
+        "_view", "_watching", "began_ns", "ended", "fd", "head", "state",
     )
     # fmt: on
 
@@ -42,6 +42,7 @@ class Connection:
         self._out = Outgoing(sock)
         self._body = bytearray()
         self._filled = 0
+        self._held = 0
         self._chunks: ChunkedBody | None = None
         self._handle: Handle | None = None
         self._advancing = False
@@ -104,7 +105,7 @@ class Connection:
                     self.head = known[0]
                     self._work(known[1], bytes(self._view[end + 4 : count]))
                     return
-                if missing > 0:
+                if missing > 0 and shared.room.has(known[0].length):
                     self.head = known[0]
                     self._start_body(known[1], self._view[end + 4 : count])
                     return
@@ -151,6 +152,7 @@ class Connection:
         if self.state == CHUNKS:
             assert self._chunks is not None and self._handle is not None
             body = self._chunks.feed(self._pending)
+            self._hold(self._chunks.size - self._held)
             if body is not None:
                 self._work(self._handle, body)
             return body is not None
@@ -190,10 +192,19 @@ class Connection:
 
     def _start_body(self, handle: Handle, there: bytearray | memoryview) -> None:
         """A body of known length of which the first bytes are ``there``; the rest is read to where it stays."""
+        self._hold(self.head.length)
         self._body = bytearray(self.head.length)
         self._filled = len(there)
         self._body[: self._filled] = there
         self.state, self._handle = BODY, handle
+
+    def _hold(self, size: int) -> None:
+        self._shared.room.take(size)
+        self._held += size
+
+    def _let_go(self) -> None:
+        self._shared.room.give_back(self._held)
+        self._held = 0
 
     def _fill(self) -> None:
         """More of a body of known length, read to where it stays."""
@@ -242,6 +253,8 @@ class Connection:
         if self.state != BUSY:
             return
         self.state = HEAD
+        if self._held:
+            self._let_go()
         self._send(data)
         if self._pending or self.ended or not self.head.keep_alive or self._out.left:
             self._go_on()
@@ -251,6 +264,8 @@ class Connection:
         if self.state != BUSY:
             return
         self.state = HEAD
+        if self._held:
+            self._let_go()
         try:
             self._out.send_views(head, views)
         except OSError:
@@ -337,6 +352,7 @@ class Connection:
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        self._let_go()
         self._loop.unwatch(self.fd)
         self._sock.close()
         self._pending, self._out.left, self._body = bytearray(), [], bytearray()

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeError
+from edge_agent.front.body_room import BODIES, BodyRoom
 from edge_agent.front.calls import Calls
 from edge_agent.front.connection import Connection
 from edge_agent.front.health import Health
@@ -28,6 +29,7 @@ from edge_agent.front.status import Status
 from edge_agent.front.worker_link import WorkerLink
 from edge_agent.inference.doorbell import LinkFds
 from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, Packet, close_all
+from edge_agent.runtimes.options import options_from_json
 
 TICK_NS = 20_000_000
 """How often deadlines are looked at while a request is on its way."""
@@ -77,6 +79,7 @@ class Front:
     def _listen(self, start: Mapping[str, Any], fds: tuple[int, ...]) -> None:
         token = start["token"].encode()
         router = Router(self._server)
+        room = BodyRoom(BODIES * start["max_body_bytes"])
         for listener, fd in zip(start["listeners"], fds, strict=True):
             shared = Shared(
                 loop=self._loop,
@@ -84,6 +87,7 @@ class Front:
                 token=token if listener["token"] else b"",
                 allowed=lambda said: hmac.compare_digest(said, token),
                 max_body_bytes=start["max_body_bytes"],
+                room=room,
                 on_close=self._closed,
                 on_bug=self._on_bug,
             )
@@ -163,7 +167,7 @@ class Front:
         from edge_agent.runtimes.choose import load_runtime
 
         served = self._served(lane, message, 1)
-        runtime = load_runtime(served.manifest, Path(message["folder"]), threads=message["threads"])
+        runtime = load_runtime(served.manifest, Path(message["folder"]), options=options_from_json(message["options"]))
         return InlineLink(message["link"], served, runtime, self._clock)
 
     def _closed(self, connection: Connection) -> None:

@@ -23,6 +23,11 @@ class ChunkedBody:
         self._left = 0
         self._trailers = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes collected so far."""
+        return len(self._body)
+
     def feed(self, pending: bytearray) -> bytes | None:
         """Take what it can from the front of ``pending``; the body once it is whole. Raises HttpError."""
         while True:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edge_agent.front.body_room import BodyRoom
 from edge_agent.front.http_head import Head, HttpError, parse_head
 from edge_agent.front.loop import Loop
 
@@ -29,6 +30,7 @@ class Shared:
     token: bytes
     allowed: Callable[[bytes], bool]
     max_body_bytes: int
+    room: BodyRoom
     on_close: Callable[[Connection], None]
     on_bug: Callable[[BaseException], None]
     heads: dict[bytes, tuple[Head, Handle]] = field(default_factory=dict)

@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 import pytest
 from front_rig import Client, FrontRig, infer_json, request
+from waiting import wait_for
+
+from benchmarks.tiny_model import TinyBundle
 
 INFER = "/v2/models/tiny/infer"
 GOOD = [10.0, 0.0, 0.0]
@@ -200,3 +203,31 @@ def test_more_clients_than_fit_are_turned_away_politely(served: FrontRig) -> Non
         assert answer.status == 503 and answer.json["error"]
     for client in clients:
         client.sock.close()
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 100000", b"Transfer-Encoding: chunked"], ids=["length", "chunks"])
+def test_many_large_bodies_at_once_find_no_room_and_leave_none_taken(
+    make_rig: Callable[..., FrontRig], bundle: TinyBundle, framing: bytes
+) -> None:
+    rig = make_rig(max_body_bytes=100_000)
+    rig.serve(bundle)
+    part = b"x" * 90_000 if b"Length" in framing else b"15f90\r\n" + b"x" * 90_000 + b"\r\n"
+    for _ in range(3):
+        clients = [rig.connect() for _ in range(6)]  # more than there is room for: whichever come first have it
+        for client in clients:
+            client.send(b"POST /v2/models/tiny/infer HTTP/1.1\r\n" + framing + b"\r\n\r\n" + part)
+        wait_for(lambda: _refused(rig, framing, part), what="the room to be taken")
+        assert rig.infer([1, 2, 3, 4]).status == 200  # small bodies are always taken
+        for client in clients:
+            client.sock.close()
+    wait_for(lambda: rig.ask("POST", "/v2/models/tiny/infer", b" " * 100_000).status == 400, what="room again")
+
+
+def _refused(rig: FrontRig, framing: bytes, part: bytes) -> bool:
+    with rig.connect() as late:
+        late.sock.settimeout(0.3)
+        late.send(b"POST /v2/models/tiny/infer HTTP/1.1\r\n" + framing + b"\r\n\r\n" + part)
+        try:
+            return late.answer().status == 503
+        except TimeoutError:
+            return False

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from edge_agent.clock import ManualClock
+from edge_agent.front.body_room import BodyRoom
 from edge_agent.front.connection import Connection
 from edge_agent.front.http_head import Head
 from edge_agent.front.listeners import Limits, Listeners
@@ -30,7 +31,7 @@ class Stage:
         self.client.setblocking(False)
         self.bugs: list[BaseException] = []
         self._size = size
-        shared = Shared(self.loop, self._route, b"", lambda _: True, 1 << 20, self.listeners.gone, self.bugs.append)
+        shared = Shared(self.loop, self._route, b"", lambda _: True, 1 << 20, BodyRoom(1 << 21), self.listeners.gone, self.bugs.append)
         self.connection = Connection(shared, ours)
         self.listeners.connections.add(self.connection)
 
