@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,10 @@ from edge_agent.inference.front import FrontConfig, OnCall
 from edge_agent.inference.loop import Loop
 from edge_agent.inference.memory import available_mib
 from edge_agent.inference.plane import Plane
-from edge_agent.inference.workers import Server, Worker
+from edge_agent.inference.trials import Trials, TrialTerms
+from edge_agent.inference.workers import Server
 from edge_agent.inference.zygote_client import ZygoteClient
 from edge_agent.ports import Reporter, Versions
-from edge_agent.update.trial import judge, judge_shadow, memory_reason, refusal
 from edge_agent.values import Event, HealthSample, ModelStatus, PipelineStatus, Prediction, TrialReport
 
 START_TIMEOUT_S = 60.0
@@ -69,7 +68,6 @@ class Engine:
         self._clock = clock
         self._report = report
         self._config = config
-        self._trial_timeout_s = trial_timeout_s
         self._loop = Loop(clock, self._callback_failed)
         self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
         by_name = {model.name: model for model in models}
@@ -89,9 +87,9 @@ class Engine:
             )
         )
         self._changing = threading.Lock()
-        self._shadow_s = shadow_s
-        self._available = available
         self._halted = threading.Event()
+        terms = TrialTerms(config.swap, shadow_s, trial_timeout_s, available, self._halted)
+        self._trials = Trials(self._loop, self._plane, terms, self._tell)
         self._stopped = True
 
     def start(self) -> None:
@@ -184,46 +182,7 @@ class Engine:
         Where two versions do not fit into memory the serving one makes room first, if it may: what is asked meanwhile waits, and it serves
         again when the candidate fails. Whatever goes wrong with the candidate is a reason in the report, never an exception.
         """
-        reason = self._make_room(model, manifest)
-        if reason:
-            return refusal(reason, transient=True)
-        version = ModelVersion(model, digest, manifest, folder)
-        worker = self._loop.call(lambda: self._plane.try_version(version))
-        report = self._tried(worker)
-        if report.passed and self._shadow_s:
-            report = self._shadowed(worker, report)
-        if not report.passed:
-            self.discard(model)
-        return report
-
-    def _make_room(self, model: str, manifest: Manifest) -> str:
-        """Why the candidate cannot be tried now, empty when it can; the serving version may have been unloaded for it."""
-        reason = memory_reason(manifest, self._available())
-        if self._config.swap == "beside" or (not reason and self._config.swap == "auto"):
-            return reason
-        freed_mib = self._loop.call(lambda: self._plane.worker_mib(model))
-        available = self._available()
-        reason = memory_reason(manifest, None if available is None else available + freed_mib)
-        if reason:
-            return reason
-        data = {"model": model, "version": manifest.version}
-        text = f"{model}: the serving version is unloaded to make room for {manifest.version}; what is asked meanwhile waits"
-        self._tell("unloaded_first", "warning", text, data)
-        wait_for_futures(self._loop.call(lambda: self._plane.pause(model, "switching")), WITHDRAW_TIMEOUT_S)
-        return ""
-
-    def _shadowed(self, worker: Worker, report: TrialReport) -> TrialReport:
-        """Let the candidate answer unseen for a while beside the version that serves."""
-        model, digest = worker.version.model, worker.version.digest
-        self._loop.call(lambda: self._plane.shadow(model, worker))
-        self._halted.wait(self._shadow_s)
-        shadow = self._loop.call(lambda: self._plane.shadowed(model, digest))
-        self._loop.call(lambda: self._plane.shadow(model, None))
-        data = {"model": model, "version": worker.version.manifest.version, **asdict(shadow)}
-        self._tell("shadowed", "info", f"{worker.version.title} beside the serving version: {shadow}", data)
-        if not worker.serving:
-            return refusal("the candidate died while it answered beside the serving version")
-        return judge_shadow(report, shadow, worker.version.manifest.requires)
+        return self._trials.run(ModelVersion(model, digest, manifest, folder))
 
     def switch(self, model: str, digest: str) -> None:
         """Make ``digest`` serve in every pipeline of ``model``; returns when all use it. Raises EdgeError, then the old one serves on.
@@ -287,15 +246,6 @@ class Engine:
     def stalled_s(self) -> float:
         """The longest that a pipeline has had something waiting without progress, or was not heard of. At rest about a second."""
         return self._loop.call(self._plane.stalled_s)
-
-    def _tried(self, worker: Worker) -> TrialReport:
-        try:
-            _result(worker.loaded, self._trial_timeout_s, f"no result within {self._trial_timeout_s:g} s")
-        except EdgeError as error:
-            return refusal(str(error), transient=worker.blameless)
-        if worker.measured is None:
-            return refusal("the candidate measured nothing")
-        return judge(worker.measured, worker.version.manifest.requires)
 
     def _fresh(self, model: str, digest: str) -> Server:
         version = self._version(model, digest)

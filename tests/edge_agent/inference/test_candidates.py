@@ -28,7 +28,7 @@ def still_serves(rig: Rig) -> None:
 
 @pytest.fixture
 def busy(make_rig: Callable[..., Rig]) -> Rig:
-    rig = make_rig(trial_timeout_s=1.0)
+    rig = make_rig(trial_timeout_s=4.0)
     rig.replay(100, rate_hz=200, loop=True)
     return rig
 
