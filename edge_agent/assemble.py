@@ -82,6 +82,7 @@ def assemble(config: AgentConfig) -> Agent:
         models=config.models,
         shadow_s=config.updates.shadow_s,
         options=options.of,
+        api=bool(config.api.listen or config.api.grpc),
         cgroups=open_cgroups() if config.engine.memory_limit_mib else None,
     )
     facts = device_facts(profile)

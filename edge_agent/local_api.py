@@ -48,7 +48,7 @@ class LocalApi:
         self._listeners = HttpListeners(addresses, token_over_tcp=True)
         body_bytes = api.max_body_mib << 20
         front = FrontConfig(token, api.queue, body_bytes, load=api.load, version=__version__, predict=self._only_model())
-        self._engine.open_api(front, self._listeners.listeners, self._call)
+        self._engine.open_api(front, self._listeners.listeners, self._call)()
         if api.grpc:
             self._open_grpc(behind, body_bytes)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_agent import __version__
 from edge_agent.addresses import Address, parse_address
 from edge_agent.board import require_runtime
+from edge_agent.bundle.archive import EXTENSION, read_manifest
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig, ModelConfig
 from edge_agent.errors import ConfigError, EdgeError, Problem
@@ -108,17 +109,19 @@ class _Serving:
             publish=lambda pipeline, suffix, prediction: None,
             on_crash_loop=lambda model, digest: None,
             models=[ModelConfig(name, lane=options.lane, workers=options.workers) for name in names],
+            api=True,
             default_model=ModelConfig("", lane=options.lane, workers=options.workers),
         )
 
     def start(self, listeners: HttpListeners) -> None:
         options = self._options
         self._engine.start()
+        front = FrontConfig(self._token, options.queue, version=__version__, load=True, predict=_first_name(options))
+        opened = self._engine.open_api(front, listeners.listeners, self._call)  # starts beside the models
         names = [self._files.add(path, options.name) for path in options.files]
         for name in names:
             self._engine.serve(name)
-        front = FrontConfig(self._token, options.queue, version=__version__, load=True, predict=names[0])
-        self._engine.open_api(front, listeners.listeners, self._call)
+        opened()
         urls = listeners.urls[: len(options.listen)]
         if self._grpc is not None:
             self._grpc.start()
@@ -164,6 +167,12 @@ class _Serving:
 
 def _grpc(options: ServeOptions, scratch: Path) -> GrpcProcess:
     return GrpcProcess(scratch / GRPC_SOCKET, options.grpc, options.token_file, _report, SystemClock(), key="--grpc")
+
+
+def _first_name(options: ServeOptions) -> str:
+    """What the first model will be called."""
+    first = options.files[0]
+    return options.name or (read_manifest(first).name if first.suffix == EXTENSION else name_of(first))
 
 
 def _runtimes(files: Sequence[Path]) -> tuple[str, ...]:

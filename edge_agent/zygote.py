@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -131,21 +132,32 @@ def _ignore(number: int, frame: object) -> None:
     """SIGCHLD only has to wake the poll."""
 
 
-def _arguments(argv: list[str]) -> tuple[int, tuple[str, ...], bool]:
-    """Descriptor of the control channel, runtimes to import, and whether to start fresh processes instead of forking: ``--fd N
-    --runtimes A,B [--spawn]``. Read by hand: argparse is 0.3 MiB that no process forked from here needs."""
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """``fd`` of the control channel, ``runtimes`` to import, whether to import what the local ``api`` needs, and whether to ``spawn`` fresh
+    processes instead of forking."""
+
+    fd: int
+    runtimes: tuple[str, ...]
+    api: bool
+    spawn: bool
+
+
+def _arguments(argv: list[str]) -> Arguments:
+    """``--fd N --runtimes A,B [--api] [--spawn]``. Read by hand: argparse is 0.3 MiB that no process forked from here needs."""
     said = dict(pairwise(argv))
-    return int(said["--fd"]), tuple(name for name in said.get("--runtimes", "").split(",") if name), "--spawn" in argv
+    runtimes = tuple(name for name in said.get("--runtimes", "").split(",") if name)
+    return Arguments(int(said["--fd"]), runtimes, "--api" in argv, "--spawn" in argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    fd, runtimes, spawn = _arguments(sys.argv[1:] if argv is None else argv)
-    channel = from_fd(fd)
+    said = _arguments(sys.argv[1:] if argv is None else argv)
+    channel = from_fd(said.fd)
     try:
         process.begin("edge-zygote", os.getppid())
-        _import_all(runtimes)
+        _import_all(said.runtimes, api=said.api)
         threads = process.thread_count()
-        fork = threads == 1 and not spawn
+        fork = threads == 1 and not said.spawn
         gc.collect()
         process.give_back_memory()
         gc.freeze()
@@ -159,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _import_all(runtimes: tuple[str, ...]) -> None:
+def _import_all(runtimes: tuple[str, ...], *, api: bool) -> None:
     from edge_agent.runtimes.choose import preimport
 
     preimport(runtimes)
@@ -167,6 +179,9 @@ def _import_all(runtimes: tuple[str, ...]) -> None:
     from edge_agent.bundle import golden  # noqa: F401
     from edge_agent.inference import measure, worker_loop  # noqa: F401
     from edge_agent.pipeline import postprocess, preprocess, runner, window  # noqa: F401
+
+    if api:
+        from edge_agent.front import front  # noqa: F401
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ class Engine:
         default_model: ModelConfig = DEFAULT_MODEL,
         options: OptionsOf | None = None,
         cgroups: Cgroups | None = None,
+        api: bool = False,
         shadow_s: float = 0.0,
         python: str = sys.executable,
         trial_timeout_s: float = TRIAL_TIMEOUT_S,
@@ -69,7 +70,7 @@ class Engine:
         self._report = report
         self._config = config
         self._loop = Loop(clock, self._callback_failed)
-        self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell)
+        self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell, api=api)
         by_name = {model.name: model for model in models}
         self._plane = Plane(
             Context(
@@ -116,13 +117,17 @@ class Engine:
         self._loop.stop()
 
     def serve(self, model: str, digest: str = "") -> None:
-        """Serve ``digest``, or the store's active version of ``model``. Raises EdgeError when there is none or it does not load."""
+        """Serve ``digest``, or the store's active version of ``model``; it can be asked through the local API when this returns.
+
+        Raises EdgeError when there is none or it does not load.
+        """
         digest = digest or self._store.active(model)
         if not digest:
             raise EdgeError(f"model {model}: no version is installed")
         version = self._version(model, digest)
         worker = self._loop.call(lambda: self._plane.serve(version))
         _result(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
+        wait_for_futures(self._loop.call(lambda: self._plane.front_links(model)), FLIP_MARGIN_S)
 
     def add_pipeline(self, config: PipelineConfig) -> None:
         """Start a pipeline and wait until it takes samples. Raises EdgeError, and then there is no such pipeline."""
@@ -133,10 +138,11 @@ class Engine:
             self._loop.call(lambda: self._plane.remove_pipeline(config.name))
             raise
 
-    def open_api(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> None:
-        """Start the local API's process on sockets that listen already; they stay the caller's. Raises EdgeError when it does not start."""
+    def open_api(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> Callable[[], None]:
+        """Begin to start the local API's process on sockets that listen already; they stay the caller's. The result waits until it has
+        started, and raises EdgeError when it does not."""
         front = self._loop.call(lambda: self._plane.add_front(config, listeners, on_call))
-        _result(front.started, LOAD_TIMEOUT_S, "the local API did not start")
+        return lambda: _result(front.started, LOAD_TIMEOUT_S, "the local API did not start")
 
     def describe(self, path: Path) -> Description:
         """The tensors of a model file. Raises ModelError."""
@@ -165,6 +171,7 @@ class Engine:
             workers = self._loop.call(lambda: self._plane.resume(model))
         for worker in workers:
             _result(worker.loaded, LOAD_TIMEOUT_S, f"{model} did not load")
+        wait_for_futures(self._loop.call(lambda: self._plane.front_links(model)), FLIP_MARGIN_S)
 
     def deliver(self, pipeline: str, topic: str, payload: bytes) -> None:
         """A broker's message for the source of ``pipeline``. Does not wait."""

@@ -81,6 +81,10 @@ class Plane:
         if handle is not None:
             handle.stop()
 
+    def front_links(self, model: str) -> list[Future[None]]:
+        """Resolve when the local API asks the workers of ``model`` that it was linked to."""
+        return [attachment.taken for attachment in self.front.linkage.attachments(model)] if self.front is not None else []
+
     def add_front(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> FrontHandle:
         """Start the local API on sockets that listen already."""
         front = FrontHandle(self._context, config, listeners, self._link, self._worker_hung, self._inline_died, on_call)

@@ -69,12 +69,13 @@ class Child:
 
 
 class ZygoteClient:
-    """One zygote at a time. Loop's thread only."""
+    """One zygote at a time. Loop's thread only. With ``api`` it imports what the local API needs, too, so that this starts at once."""
 
-    def __init__(self, loop: Loop, clock: Clock, runtimes: Sequence[str], python: str, tell: Tell) -> None:
+    def __init__(self, loop: Loop, clock: Clock, runtimes: Sequence[str], python: str, tell: Tell, *, api: bool = False) -> None:
         self._loop = loop
         self._clock = clock
         self._runtimes = tuple(runtimes)
+        self._api = api
         self._python = python
         self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,6 +95,7 @@ class ZygoteClient:
         """Start the process; ``ready`` resolves when it has imported what it needs, or fails with the reason."""
         ours, theirs = pair()
         command = [self._python, "-m", "edge_agent.zygote", "--fd", str(theirs.fileno()), "--runtimes", ",".join(self._runtimes)]
+        command += ["--api"] if self._api else []
         try:
             # Python looks for modules in the current folder first: that must not be one where others, or our own data, may be.
             self._process = subprocess.Popen(
