@@ -103,7 +103,7 @@ def test_killed_workers_cost_no_request(served: FrontRig, bundle: TinyBundle, fl
         served.lose(worker)
         served.serve(bundle)
     flooded.wait(20)
-    assert held(served.pid) == before
+    wait_for(lambda: held(served.pid) == before, what="the last link of a dead worker is closed")
     flooded.stop()
     assert {status for status, _ in flooded.answers} == {200}
     counted = served.ask("GET", "/v2/models/tiny/stats").json["model_stats"][0]["service"]
