@@ -49,6 +49,8 @@ class Flood:
     def __init__(self, rig: FrontRig, clients: int = 4) -> None:
         self.answers: list[tuple[int, str]] = []
         self.slowest_s = 0.0
+        self.heard: set[int] = set()
+        self._clients = clients
         self._stop = threading.Event()
         self._rig = rig
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
@@ -62,11 +64,16 @@ class Flood:
                 answer = client.ask("POST", INFER, infer_json([1, 2, 3, 4]))
                 self.slowest_s = max(self.slowest_s, time.monotonic() - began)
                 self.answers.append((answer.status, answer.json.get("model_version", answer.body.decode())))
+                self.heard.add(threading.get_ident())
 
     def wait(self, more: int) -> None:
         """Until ``more`` further answers came."""
         there = len(self.answers)
         wait_for(lambda: len(self.answers) >= there + more, 20.0, f"{more} answers")
+
+    def wait_for_all(self) -> None:
+        """Until every client is connected and was answered."""
+        wait_for(lambda: len(self.heard) == self._clients, 20.0, "an answer for each client")
 
     def stop(self) -> None:
         self._stop.set()
@@ -77,6 +84,7 @@ class Flood:
 @pytest.fixture
 def flooded(served: FrontRig) -> Any:
     flood = Flood(served)
+    flood.wait_for_all()
     yield flood
     flood.stop()
 
