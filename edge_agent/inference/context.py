@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Context:
     publish: Callable[[str, str, Prediction], None]
     on_crash_loop: Callable[[str, str], None]
     models: Mapping[str, ModelConfig] = field(default_factory=dict)
+    link_numbers: Iterator[int] = field(default_factory=itertools.count)
     options: OptionsOf | None = None
     cgroups: Cgroups | None = None
     default_model: ModelConfig = field(default_factory=lambda: ModelConfig(""))

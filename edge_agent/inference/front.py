@@ -66,9 +66,12 @@ class FrontHandle:
         self._stopping = False
         self._moved_s = self._heard_s = monotonic_s(context.clock)
         self.child = self._spawn()
-        self.linkage = Linkage("the local API", lambda message, fds: self.child.send(message, fds), slots=SLOTS, single=False)
+        self.linkage = Linkage("the local API", self._send, context.link_numbers, slots=SLOTS, single=False)
 
     name = NAME
+
+    def _send(self, message: Mapping[str, Any], fds: Sequence[int]) -> bool:
+        return self.child.send(message, fds)
 
     @property
     def alive(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -35,16 +34,17 @@ class Attachment:
 class Linkage:
     """Every link of one process. Loop's thread only.
 
-    With ``single`` the process uses one worker of a model, the one linked last; else all workers of the version linked last.
+    ``numbers`` are of the whole engine: a worker knows its links by number, whoever they are from. With ``single`` the process uses one
+    worker of a model, the one linked last; else all workers of the version linked last.
     """
 
-    def __init__(self, who: str, send: Send, *, slots: int, single: bool) -> None:
+    def __init__(self, who: str, send: Send, numbers: Iterator[int], *, slots: int, single: bool) -> None:
         self._who = who
         self._send = send
         self._slots = slots
         self._single = single
         self._all: dict[int, Attachment] = {}
-        self._numbers = itertools.count()
+        self._numbers = numbers
         self._shadow: tuple[Worker, int] | None = None
 
     def attach(self, worker: Server) -> Attachment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
@@ -50,12 +50,16 @@ class PipelineHandle:
         self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
         self._restarts = 0
         self._refusal = ""
+        self._unlinked = ""
         self._versions: dict[str, str] = {}
         self._undelivered = 0
         self._stopping = False
         self._moved_s = self._heard_s = monotonic_s(context.clock)
         self.child = self._spawn()
-        self.linkage = Linkage(f"pipeline {config.name}", lambda message, fds: self.child.send(message, fds), slots=SLOTS, single=True)
+        self.linkage = Linkage(f"pipeline {config.name}", self._send, context.link_numbers, slots=SLOTS, single=True)
+
+    def _send(self, message: Mapping[str, Any], fds: Sequence[int]) -> bool:
+        return self.child.send(message, fds)
 
     @property
     def name(self) -> str:
@@ -64,6 +68,11 @@ class PipelineHandle:
     @property
     def alive(self) -> bool:
         return not self.child.exited.done()
+
+    @property
+    def holdup(self) -> str:
+        """Why it cannot take samples though its models may serve: options that are refused, a model it cannot use."""
+        return self._refusal or self._unlinked
 
     def aim(self, model: str, targets: list[Server]) -> None:
         """Have it ask one of ``targets`` for ``model``: the one it asks now where that is among them."""
@@ -97,9 +106,11 @@ class PipelineHandle:
 
     def stalled_s(self, now_s: float) -> float:
         """How long something has waited without progress, or nothing was heard; 0 when all is well."""
-        return 0.0 if self._refusal or self._stopping else max(0.0, now_s - self._moved_s)
+        waits = set(self._versions) != set(self.models)  # for its models: no fault of this agent that a start of it would mend
+        return 0.0 if self._refusal or self._stopping or waits else max(0.0, now_s - self._moved_s)
 
-    def status(self) -> PipelineStatus:
+    def status(self, lacks: str = "") -> PipelineStatus:
+        """As it last told; ``lacks`` says which model it waits for, if any."""
         return self.told.status(
             self.config.name,
             self.config.model,
@@ -108,7 +119,7 @@ class PipelineHandle:
             pid=self.child.pid if self.alive else None,
             restarts=self._restarts,
             undelivered=self._undelivered,
-            error=self._refusal,
+            error=self.holdup or lacks,
         )
 
     def _spawn(self) -> Child:
@@ -161,16 +172,20 @@ class PipelineHandle:
         attachment = self.linkage.taken(number)
         if attachment is None:
             return
+        begun = set(self._versions) == set(self.models)
         self._versions[attachment.model] = attachment.worker.version.manifest.version
-        if not self.started.done() and set(self._versions) == set(self.models):
-            self.started.set_result(None)
+        self._unlinked = ""
+        if not begun and set(self._versions) == set(self.models):
+            if not self.started.done():
+                self.started.set_result(None)
             data = {"pipeline": self.name, "model": self.config.model, "pid": self.child.pid}
             self._context.tell("pipeline_started", "info", f"{self.name} runs", data)
 
     def _not_taken(self, number: int, reason: str) -> None:
         self.linkage.refused(number, reason)
+        self._unlinked = f"pipeline {self.name} cannot use the model: {reason}"
         if not self.started.done():
-            self.started.set_exception(EdgeError(f"pipeline {self.name} cannot use the model: {reason}"))
+            self.started.set_exception(EdgeError(self._unlinked))
 
     def _hung(self, number: int) -> None:
         worker = self.linkage.hung(number)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -131,3 +132,15 @@ def test_a_model_taken_out_of_service_leaves_no_process_and_can_come_back(rig: R
     rig.engine.switch("tiny", rig.two.digest)
     rig.replay(20, name="q")
     assert rig.wait_ended("q").counters.processed == 20
+
+
+def test_a_pipeline_that_goes_leaves_the_links_of_the_others_to_their_worker(rig: Rig) -> None:
+    rig.replay(100, rate_hz=200, name="goes", loop=True)
+    rig.replay(600, rate_hz=200, name="stays", loop=True)
+    rig.wait_windows(20, "stays")
+    rig.engine.switch("tiny", rig.two.digest)  # each has a link of its own to the new worker now, and one to unlink
+    os.kill(next(pid for role, pid in rig.engine.processes() if role == "pipeline:goes"), signal.SIGKILL)
+    rig.wait_event("pipeline_died")
+    rig.wait_windows(rig.status("stays").counters.windows + 100, "stays")
+    assert rig.status("stays").counters.failed == 0
+    assert "worker_hung" not in rig.kinds()
