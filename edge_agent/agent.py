@@ -6,6 +6,7 @@ a device without a network, or in the middle of an update, answers all the same.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -22,6 +23,7 @@ from edge_agent.errors import EdgeError, StoreError
 from edge_agent.events import EventFan
 from edge_agent.factory import install_factory_models
 from edge_agent.inference.engine import Engine
+from edge_agent.inference.waits import Stopping
 from edge_agent.local_api import LocalApi
 from edge_agent.notify import Notifier
 from edge_agent.results import ResultBoard, Settled
@@ -80,7 +82,11 @@ class Agent:
         self._pipelines_lock = threading.Lock()
 
     def start(self) -> None:
-        """Bring everything up. Raises EdgeError when the device can do nothing useful at all."""
+        """Bring everything up. Raises EdgeError when the device can do nothing useful at all. :meth:`halt` cuts it short."""
+        with contextlib.suppress(Stopping):
+            self._start()
+
+    def _start(self) -> None:
         p = self._p
         p.store.recover()
         record = p.updater.recover()  # what is to be rolled back is not started once more
@@ -117,8 +123,9 @@ class Agent:
             self._rescue_due()
 
     def halt(self) -> None:
-        """Make :meth:`run` return; safe in a signal handler."""
+        """Make :meth:`start` and :meth:`run` return; safe in a signal handler."""
         self._halt.set()
+        self._p.engine.halt()
 
     def stop(self) -> None:
         """End everything; an update in progress stays in the journal and goes on at the next start."""
@@ -216,7 +223,8 @@ class Agent:
 
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
         try:
-            self._p.engine.add_pipeline(pipeline)
+            if reason := self._p.engine.open_pipeline(pipeline):
+                self._event("pipeline_waiting", "warning", f"{pipeline.name} does not run yet: {reason}", pipeline=pipeline.name)
         except EdgeError as error:
             self._event("pipeline_failed", "error", f"{pipeline.name}: {error}", pipeline=pipeline.name)
 

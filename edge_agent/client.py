@@ -14,6 +14,7 @@ from edge_agent.config_file import load_config
 from edge_agent.errors import CommandError
 from edge_agent.serving.local_client import call_agent
 from edge_agent.serving.local_socket import socket_path
+from edge_agent.status_text import model_lines, status_lines
 
 DEFAULT_RUNTIME_DIR = Path("/run/edge-agent")
 
@@ -32,33 +33,8 @@ def show_status(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(status, indent=2))
         return 0
-    broker = status["broker"]
-    link = "no broker configured" if broker is None else f"broker {broker['host']} {'connected' if broker['connected'] else 'AWAY'}"
-    print(f"{status['device']} ({status['profile']}), edge-agent {status['agent_version']}, pid {status['pid']}, {link}")
-    print(f"outbox: {status['outbox']['queued']} waiting, {status['outbox']['dropped']} dropped")
-    _print_models(status["models"])
-    for p in status["pipelines"]:
-        c = p["counters"]
-        print(
-            f"pipeline {p['name']}: {p['state']}, {c['produced']} samples in, {c['processed']} answered, "
-            f"{c['dropped']} dropped, {c['failed']} failed, {c['in_flight']} in flight"
-        )
-    update = status["update"]
-    if update["state"] != "IDLE" or update["reason"]:
-        what = update["command"] or {}
-        print(f"update: {update['state']} {what.get('model', '')}@{what.get('version', '')} {update['reason']}".rstrip())
-    _print_processes(status)
+    print("\n".join(status_lines(status)))
     return 0
-
-
-def _print_processes(status: Mapping[str, Any]) -> None:
-    metrics = status["metrics"] or {}
-    measured = {p["pid"]: p for p in metrics.get("processes", [])}
-    for process in status["processes"]:
-        m = measured.get(process["pid"], {})
-        pss = f"{m['pss_mib']:.1f} MiB PSS" if m.get("pss_mib") is not None else ""
-        cpu = f"{m['cpu_percent']:.1f} % CPU" if m.get("cpu_percent") is not None else ""
-        print(f"  {process['role']:32} pid {process['pid']:<8} {pss:>16} {cpu:>12}".rstrip())
 
 
 def show_models(args: argparse.Namespace) -> int:
@@ -66,15 +42,8 @@ def show_models(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(models, indent=2))
     else:
-        _print_models(models)
+        print("\n".join(model_lines(models)))
     return 0
-
-
-def _print_models(models: list[dict[str, Any]]) -> None:
-    for m in models:
-        before = f", before it {m['previous']['version']}" if m.get("previous") else ""
-        version = f"@{m['version']}" if m["version"] else ""
-        print(f"model {m['name']}{version}: {m['state']}{before}  {m['digest'][:12]}".rstrip())
 
 
 def install(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import os
 import queue
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from edge_agent.agent import Parts
 from edge_agent.bundle.archive import read_manifest
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import from_iso_utc
+from edge_agent.config import PipelineConfig
 from edge_agent.errors import CommandError, EdgeError, StoreFull
 from edge_agent.protocol.messages import CommandMessage
 from edge_agent.protocol.topics import valid_word
 from edge_agent.serving.local_server import Progress
 from edge_agent.update.machine import UpdateCommand
 from edge_agent.update.store import FileStore
-from edge_agent.values import Event
+from edge_agent.values import Event, PipelineCounters, PipelineStatus
 
 COPY_BYTES = 1 << 20
 
@@ -65,7 +66,7 @@ class Orders:
             "pid": os.getpid(),
             "broker": None if p.transport is None else {"host": p.config.mqtt.host, "connected": p.transport.connected()},
             "models": self.models(),
-            "pipelines": [_pipeline_json(s) for s in p.engine.pipelines()],
+            "pipelines": [_pipeline_json(s) for s in self._pipelines()],
             "update": dataclasses.asdict(p.updater.record()),
             "outbox": {"queued": p.outbox.queued(), "dropped": p.outbox.dropped()},
             "metrics": None if metrics is None else dataclasses.asdict(metrics),
@@ -99,6 +100,12 @@ class Orders:
         if command is None or not self._p.updater.cancel(command.command_id):
             raise CommandError("there is no update under way that could be taken back")
         return {"id": command.command_id, "model": command.model, "version": command.version}
+
+    def _pipelines(self) -> list[PipelineStatus]:
+        """Every configured pipeline, those that cannot run too."""
+        there = {status.name: status for status in self._p.engine.pipelines()}
+        serving = {m.name for m in self._p.engine.models()}
+        return [there.get(pipeline.name) or _not_started(pipeline, serving) for pipeline in self._p.config.pipelines]
 
     def models(self) -> list[dict[str, Any]]:
         """Every configured or installed model: what serves, what it would go back to."""
@@ -157,6 +164,13 @@ class Orders:
         finally:
             self._p.events.unsubscribe(tell)
             self._p.results.forget(command.command_id)
+
+
+def _not_started(pipeline: PipelineConfig, serving: Collection[str]) -> PipelineStatus:
+    lacking = next((model for model in pipeline.models if model not in serving), "")
+    why = f"it waits for model {lacking}, of which no version is installed" if lacking else "it could not be started; the log says why"
+    state = "waiting" if lacking else "failed"
+    return PipelineStatus(pipeline.name, pipeline.model, "", state, None, 0, PipelineCounters(), {}, why)
 
 
 def _stored(store: FileStore, digest: str) -> Manifest | None:

@@ -208,7 +208,10 @@ class TrialReport:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A served model as the engine sees it now. ``state``: starting, serving, restarting, failed, switching, unloaded."""
+    """A served model as the engine sees it now. ``state``: starting, serving, restarting, failed, switching, unloaded.
+
+    ``pids`` are all its workers, ``pid`` the first; ``options`` says what they run with; ``last_error`` why one does not serve.
+    """
 
     name: str
     version: str
@@ -219,6 +222,10 @@ class ModelStatus:
     requests: int
     errors: int
     rss_mib: float | None = None
+    lane: str = "isolated"
+    pids: tuple[int, ...] = ()
+    options: str = ""
+    last_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +259,8 @@ class HistogramSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """A pipeline as the engine sees it. ``latency`` holds totals since start by stage (the fields of StageTimes without ``_us``)."""
+    """A pipeline as the engine sees it. ``latency`` holds totals since start by stage (the fields of StageTimes without ``_us``);
+    ``shadow`` the fields of the ShadowReport of a candidate that answers, or last answered, beside the serving version."""
 
     name: str
     model: str
@@ -264,3 +272,4 @@ class PipelineStatus:
     latency: Mapping[str, HistogramSnapshot]
     last_error: str = ""
     sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,6 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from edge_agent.addresses import Listener
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.clock import Clock, monotonic_s
 from edge_agent.config import EngineConfig, ModelConfig, PipelineConfig
-from edge_agent.errors import EdgeError, WorkerHung
+from edge_agent.errors import EdgeError
 from edge_agent.inference.cgroup import Cgroups
 from edge_agent.inference.context import Context, ModelVersion, OptionsOf
 from edge_agent.inference.describing import Description, describe
@@ -29,6 +28,7 @@ from edge_agent.inference.loop import Loop
 from edge_agent.inference.memory import available_mib
 from edge_agent.inference.plane import Plane
 from edge_agent.inference.trials import Trials, TrialTerms
+from edge_agent.inference.waits import Waits, result_of
 from edge_agent.inference.workers import Server
 from edge_agent.inference.zygote_client import ZygoteClient
 from edge_agent.ports import Reporter, Versions
@@ -91,6 +91,7 @@ class Engine:
         self._halted = threading.Event()
         terms = TrialTerms(config.swap, shadow_s, trial_timeout_s, available, self._halted)
         self._trials = Trials(self._loop, self._plane, terms, self._tell)
+        self._waits = Waits(clock)
         self._stopped = True
 
     def start(self) -> None:
@@ -99,11 +100,15 @@ class Engine:
         self._stopped = False
         try:
             self._loop.call(self._zygote.start)
-            _result(self._zygote.ready, START_TIMEOUT_S, "the zygote did not start")
+            self._waits.start_of(self._zygote.ready, START_TIMEOUT_S, "the zygote did not start")
             self._loop.call(self._plane.look_after)
         except Exception:
             self.stop(1.0)
             raise
+
+    def halt(self) -> None:
+        """Have whoever waits for a start wait no longer: that raises Stopping. Safe in a signal handler; :meth:`stop` is to follow."""
+        self._waits.give_up()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End pipelines, then workers, then the zygote; what does not end in time is killed with it."""
@@ -126,31 +131,37 @@ class Engine:
             raise EdgeError(f"model {model}: no version is installed")
         version = self._version(model, digest)
         worker = self._loop.call(lambda: self._plane.serve(version))
-        _result(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
+        self._waits.start_of(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
         wait_for_futures(self._loop.call(lambda: self._plane.front_links(model)), FLIP_MARGIN_S)
 
     def add_pipeline(self, config: PipelineConfig) -> None:
         """Start a pipeline and wait until it takes samples. Raises EdgeError, and then there is no such pipeline."""
         handle = self._loop.call(lambda: self._plane.add_pipeline(config))
         try:
-            _result(handle.started, LOAD_TIMEOUT_S, f"pipeline {config.name} did not start")
+            self._waits.start_of(handle.started, LOAD_TIMEOUT_S, f"pipeline {config.name} did not start")
         except EdgeError:
             self._loop.call(lambda: self._plane.remove_pipeline(config.name))
             raise
+
+    def open_pipeline(self, config: PipelineConfig) -> str:
+        """Start a pipeline that stays: it takes samples as soon as its models serve. Waits for that while they do or are being started.
+
+        Why it takes none yet, empty when it does. Raises EdgeError where there can be no such pipeline.
+        """
+        handle = self._loop.call(lambda: self._plane.add_pipeline(config))
+        self._waits.until(handle.started, LOAD_TIMEOUT_S, lambda: not self._loop.call(lambda: self._plane.lacks(config)))
+        return self._loop.call(lambda: self._plane.holdup(handle))
 
     def open_api(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> Callable[[], None]:
         """Begin to start the local API's process on sockets that listen already; they stay the caller's. The result waits until it has
         started, and raises EdgeError when it does not."""
         front = self._loop.call(lambda: self._plane.add_front(config, listeners, on_call))
-        return lambda: _result(front.started, LOAD_TIMEOUT_S, "the local API did not start")
+        return lambda: result_of(front.started, LOAD_TIMEOUT_S, "the local API did not start")
 
     def describe(self, path: Path) -> Description:
         """The tensors of a model file. Raises ModelError."""
         found = self._loop.call(lambda: describe(self._zygote, path))
-        try:
-            return found.result(LOAD_TIMEOUT_S)
-        except FutureTimeout:
-            raise WorkerHung(f"{path}: its runtime did not open it in {LOAD_TIMEOUT_S:g} s") from None
+        return result_of(found, LOAD_TIMEOUT_S, f"{path}: its runtime did not open it in {LOAD_TIMEOUT_S:g} s")
 
     def unload(self, model: str) -> None:
         """Keep the version of ``model`` but serve it no more until :meth:`load`. Raises EdgeError where pipelines need it."""
@@ -170,7 +181,7 @@ class Engine:
         with self._changing:
             workers = self._loop.call(lambda: self._plane.resume(model))
         for worker in workers:
-            _result(worker.loaded, LOAD_TIMEOUT_S, f"{model} did not load")
+            result_of(worker.loaded, LOAD_TIMEOUT_S, f"{model} did not load")
         wait_for_futures(self._loop.call(lambda: self._plane.front_links(model)), FLIP_MARGIN_S)
 
     def deliver(self, pipeline: str, topic: str, payload: bytes) -> None:
@@ -240,7 +251,7 @@ class Engine:
 
     def pipelines(self) -> tuple[PipelineStatus, ...]:
         """As each pipeline last told, at most half a second ago while it works."""
-        return self._loop.call(lambda: tuple(handle.status() for handle in self._plane.pipelines.values()))
+        return self._loop.call(self._plane.pipeline_statuses)
 
     def processes(self) -> tuple[tuple[str, int], ...]:
         """Role and process id: zygote, worker:NAME@VERSION, candidate:NAME@VERSION, pipeline:NAME."""
@@ -258,7 +269,7 @@ class Engine:
         version = self._version(model, digest)
         worker = self._loop.call(lambda: self._plane.service(model).start(version))
         try:
-            _result(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
+            result_of(worker.loaded, LOAD_TIMEOUT_S, f"{version.title} did not load")
         except EdgeError:
             self._loop.call(worker.kill)
             raise
@@ -276,7 +287,7 @@ class Engine:
         limit_s = self._config.deadline_ms / 1000 + FLIP_MARGIN_S
         deadline_s = monotonic_s(self._clock) + limit_s
         for future in taken:
-            _result(future, max(0.0, deadline_s - monotonic_s(self._clock)), "a pipeline did not take the new version in time")
+            result_of(future, max(0.0, deadline_s - monotonic_s(self._clock)), "a pipeline did not take the new version in time")
 
     def _tell(self, kind: str, level: str, message: str, data: Mapping[str, Any]) -> None:
         try:
@@ -287,11 +298,3 @@ class Engine:
     def _callback_failed(self, error: BaseException) -> None:
         traceback.print_exception(type(error), error, error.__traceback__)
         self._tell("internal_error", "error", f"{type(error).__name__}: {error}", {})
-
-
-def _result(future: Future[Any], timeout_s: float, what: str) -> None:
-    """Wait for ``future``; its error is raised as it is, a timeout as WorkerHung saying ``what``."""
-    try:
-        future.result(timeout_s)
-    except FutureTimeout:
-        raise WorkerHung(what) from None

@@ -11,6 +11,7 @@ from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.memory import rss_mib
 from edge_agent.inference.workers import InlineWorker, Server, Worker
 from edge_agent.inference.zygote_client import Exit
+from edge_agent.runtimes.tune import describe
 from edge_agent.values import ModelStatus
 
 
@@ -37,6 +38,7 @@ class ModelService:
         self._requests = 0
         self._errors = 0
         self._died_s = 0.0
+        self._trouble = ""
         self._stopping = False
 
     @property
@@ -55,7 +57,7 @@ class ModelService:
         """From now on ``worker`` and its version serve; those that did are asked to end."""
         old, self.workers, self.next = self.workers, [worker], None
         self.version, self.crashes, self._record = worker.version, 0, self._fresh_record()
-        self.paused = ""
+        self.paused = self._trouble = ""
         for one in old:
             if one is not worker:
                 one.end()
@@ -115,17 +117,21 @@ class ModelService:
         if self.version is None:
             return None
         alive = [worker for worker in self.workers if worker.alive]
-        pid = next((worker.pid for worker in alive if worker.pid is not None), None)
+        pids = tuple(worker.pid for worker in alive if worker.pid is not None)
         return ModelStatus(
             self.name,
             self.version.manifest.version,
             self.version.digest,
             self._state(alive),
-            pid,
+            pids[0] if pids else None,
             self.restarts,
             self._requests + sum(worker.requests for worker in alive),
             self._errors + sum(worker.errors for worker in alive),
-            rss_mib(pid) if pid is not None else None,
+            rss_mib(pids[0]) if pids else None,
+            self.config.lane,
+            pids,
+            next((describe(worker.options) for worker in alive), ""),
+            self._trouble,
         )
 
     def _state(self, alive: list[Server]) -> str:
@@ -151,6 +157,7 @@ class ModelService:
         if worker not in self.workers:
             return
         version = worker.version
+        self._trouble = ""
         data = {"model": self.name, "version": version.manifest.version, "pid": worker.pid, "ms": worker.loaded.result()}
         if self._died_s:
             data["ms"] = (monotonic_s(self._context.clock) - self._died_s) * 1000
@@ -171,6 +178,7 @@ class ModelService:
         elif worker in self.workers and not self._stopping:
             if not self.paused:
                 self.crashes += 1
+                self._trouble = worker.refusal or str(exit_)
                 self._tell_death(worker, exit_)
             self._on_change(self)
             if not self.paused:

@@ -18,7 +18,7 @@ from edge_agent.inference.workers import InlineWorker, Server, Worker
 from edge_agent.inference.zygote_client import Exit
 from edge_agent.pipeline.shadow import ShadowReport, sum_of
 from edge_agent.telemetry.latency import EMPTY, merge, percentile
-from edge_agent.values import HealthSample, ModelStatus
+from edge_agent.values import HealthSample, ModelStatus, PipelineStatus
 
 LOOK_EVERY_S = 1.0
 KEPT = "it remembers its past inside the network, so it serves one pipeline and not the API, where streams would mix"
@@ -69,6 +69,18 @@ class Plane:
         self.pipelines[config.name] = handle
         self._link(handle)
         return handle
+
+    def lacks(self, config: PipelineConfig) -> str:
+        """The first model of ``config`` that neither serves nor is about to, with why; empty when there is none."""
+        for model in config.models:
+            status = self.services[model].status() if model in self.services else None
+            if status is None or status.state not in ("serving", "starting", "switching"):
+                return f"it waits for model {model}" + (f" ({status.last_error or status.state})" if status is not None else "")
+        return ""
+
+    def holdup(self, handle: PipelineHandle) -> str:
+        """Why ``handle`` takes no samples; empty when it does."""
+        return handle.holdup or ("" if handle.started.done() else self.lacks(handle.config) or "it is slow to start")
 
     def _refuse_shared_state(self, name: str, service: ModelService) -> None:
         """What a model keeps in itself belongs to one stream: two pipelines would mix theirs up."""
@@ -238,6 +250,10 @@ class Plane:
         for model in list(self.candidates):
             self.end_candidate(model)
         return [worker.ended for service in self.services.values() for worker in service.stop()]
+
+    def pipeline_statuses(self) -> tuple[PipelineStatus, ...]:
+        """As each last told; one that waits says for what."""
+        return tuple(handle.status(self.lacks(handle.config)) for handle in self.pipelines.values())
 
     def statuses(self) -> tuple[ModelStatus, ...]:
         return tuple(status for service in self.services.values() if (status := service.status()) is not None)

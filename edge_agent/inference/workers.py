@@ -93,6 +93,7 @@ class Worker:
         self._context = context
         self._stop_check: Timer | None = None
         self._on_stopped: Callable[[Worker], None] = lambda worker: None
+        self.options = context.options_of(version)
         self._trial = trial
         self._group = f"{version.model}-{next(_numbers)}"
         self.child: Child = context.zygote.spawn("worker", f"edge-{version.model}", self._hear, self._exited)
@@ -113,7 +114,7 @@ class Worker:
                 "op": "load",
                 "manifest": to_json(self.version.manifest).decode(),
                 "folder": str(self.version.folder),
-                "options": options_to_json(self._context.options_of(self.version)),
+                "options": options_to_json(self.options),
                 "memory_limit_mib": memory_limit_mib,
                 "trial": self._trial,
             }

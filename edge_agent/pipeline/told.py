@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edge_agent.pipeline.shadow import ShadowReport
@@ -59,7 +59,8 @@ class PipelineTold:
         """As the engine shows it; ``state`` and ``error`` override what the process said. ``undelivered`` messages count as dropped."""
         counters = replace(self.counters, produced=self.counters.produced + undelivered, dropped=self.counters.dropped + undelivered)
         error = error or self.last_error
-        return PipelineStatus(name, model, version, state or self.state, pid, restarts, counters, self.latency, error, self.sinks)
+        shadow = asdict(self.shadow) if self.shadow.digest else {}
+        return PipelineStatus(name, model, version, state or self.state, pid, restarts, counters, self.latency, error, self.sinks, shadow)
 
 
 def totals_from(tree: Mapping[str, Any]) -> ServingTotals:
