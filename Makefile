@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 FUZZ_ARGS ?= --cases 100000
 BENCH_ARGS ?=
 
-.PHONY: demo test test-systemd test-arm lint fuzz bench bench-convert bench-inference clean help
+.PHONY: demo test test-systemd test-arm lint fuzz bench bench-convert bench-inference soak clean help
 
 help:            ## this text
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -42,6 +42,9 @@ bench-convert: $(VENV)/.test    ## the converter's figures beside its peers, eac
 
 bench-inference: $(VENV)/.test    ## the inference plane's figures beside its peers (Triton, MLServer, ...); BENCH_ARGS=--quick
 	$(BIN)/python -m benchmarks inference $(BENCH_ARGS)
+
+soak: $(VENV)/.test    ## an hour at 100 Hz with something harmed every few seconds (Mosquitto on PATH); BENCH_ARGS=--quick: two minutes
+	$(BIN)/python -m benchmarks soak $(BENCH_ARGS)
 
 clean:           ## forget everything that was made here
 	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .machine-*

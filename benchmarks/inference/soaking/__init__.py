@@ -1,0 +1,1 @@
+"""The parts of the soak: the house, what feeds it, what harms it, and who keeps the books."""
