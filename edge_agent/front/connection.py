@@ -235,8 +235,7 @@ class Connection:
         except HttpError as error:
             self.error(error.status, error.text, error.extra)
         except Exception as bug:
-            shared.on_bug(bug)
-            self.error(500, f"internal error: {type(bug).__name__}: {bug}")
+            self.stumbled(bug)
 
     def json(self, status: int, tree: Any, extra: bytes = b"") -> None:
         """Answer with ``tree`` as JSON."""
@@ -247,6 +246,11 @@ class Connection:
         """Answer with an error."""
         if self.state == BUSY:
             self.finish(error_reply(self.head, status, text, extra))
+
+    def stumbled(self, bug: Exception) -> None:
+        """Answer that something of ours went wrong, and tell it: one request must not take the others' process with it."""
+        self._shared.on_bug(bug)
+        self.error(500, f"internal error: {type(bug).__name__}: {bug}")
 
     def finish(self, data: bytes) -> None:
         """Send the whole answer and go on with the next request. Nothing when the client is gone."""

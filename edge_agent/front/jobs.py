@@ -28,6 +28,8 @@ class ArrayAnswer:
             self.tell(connection, served, arrays)
         except HttpError as error:
             connection.error(error.status, error.text)
+        except Exception as bug:
+            connection.stumbled(bug)
 
     def failed(self, exchange: Exchange, status: int, text: str, extra: bytes = b"") -> None:
         exchange.client.error(status, text, extra)

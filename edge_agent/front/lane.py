@@ -149,7 +149,8 @@ class Lane:
                 self._hung(link)
         for link in self._links.all():
             for exchange in [e for e in link.asked.values() if now_ns >= e.deadline_ns and e.answerer is not NOBODY]:
-                self._overdue(exchange, link)
+                if link.asked.get(exchange.number) is exchange:  # else the link was given up for the one before it
+                    self._overdue(exchange, link)
         if self._queue:
             late = [e for e in self._queue if now_ns >= e.deadline_ns]
             for exchange in late:
@@ -259,7 +260,9 @@ class Lane:
         self.totals.timed_out += 1
         self.totals.failed_ns += self._loop.now_ns - exchange.arrived_ns
         text = f"model {self.name}: no answer within {self._rules.deadline_ns / 1e6:.0f} ms"
-        exchange.answerer.failed(exchange, 504, text if self.links else f"{text}, no worker is ready ({self.reason or self.state})")
+        if not self.links:
+            text += f", no worker is ready ({self.reason or self.state})" if self.state != "serving" else ", no worker is ready"
+        exchange.answerer.failed(exchange, 504, text)
 
     def _fail(self, exchange: Exchange, status: int, text: str) -> None:
         if not exchange.canary and exchange.answerer is not NOBODY:

@@ -81,7 +81,11 @@ class Regions:
     def write(self, name: str, offset: int, data: Any) -> None:
         """``data`` to ``offset`` of a region. Raises HttpError 400."""
         region = self.check(name, offset, len(data))
-        if os.pwrite(region.fd, data, region.offset + offset) != len(data):
+        try:
+            written = os.pwrite(region.fd, data, region.offset + offset)
+        except OSError as error:  # its object has holes, and the memory is full
+            raise HttpError(400, f"shared memory region {name}: cannot be written: {error.strerror}") from None
+        if written != len(data):
             raise HttpError(400, f"shared memory region {name}: cannot be written")
 
     def check(self, name: str, offset: int, size: int) -> Region:

@@ -56,6 +56,8 @@ class V2Answer:
                 self._send(connection, exchange.identity, values, shapes)
         except HttpError as error:
             connection.error(error.status, error.text)
+        except Exception as bug:
+            connection.stumbled(bug)
 
     def failed(self, exchange: Exchange, status: int, text: str, extra: bytes = b"") -> None:
         exchange.client.error(status, text, extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,12 @@ def test_links_are_not_followed_and_sizes_are_checked(served: FrontRig, key: str
     assert served.ask("GET", "/v2/systemsharedmemory/region/r/status").status == 404
     assert served.ask("GET", "/v2/cudasharedmemory/status").json == []
     assert served.ask("POST", "/v2/cudasharedmemory/unregister").status == 200
+
+
+def test_memory_that_runs_full_under_an_output_fails_that_request_alone(served: FrontRig, key: str) -> None:
+    assert register(served, key).status == 200
+    # A limit on the size of files is what a full memory is to a write: it fails where the bytes would go.
+    resource.prlimit(served.pid, resource.RLIMIT_FSIZE, (8, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    answer = served.ask("POST", INFER, asked())
+    assert answer.status == 400 and "cannot be written" in answer.json["error"]
+    assert served.infer([1, 2, 3, 4]).status == 200
