@@ -75,7 +75,7 @@ class EngineConfig:
     crash_window_s: float = 300.0
     memory_limit_mib: int = 0
     threads: int = 1
-    silent_s: float = 15.0
+    silent_s: float = 10.0
     swap: str = "auto"
     tune: bool = False
 
