@@ -137,13 +137,15 @@ def main() -> None:
         "inference",
         "Inference: arguments go down the line and never come back",
         [
-            Box(0, 0, "source", "replay, serial, mqtt"),
-            Box(1, 0, "bounded queue", "drops the oldest,|counts it"),
-            Box(2, 0, "window", "length, hop, gaps"),
+            Box(0, 0, "source", "serial, camera, iio,|audio, mqtt, ..."),
+            Box(1, 0, "bounded queue", "block, drop oldest,|latest only"),
+            Box(2, 0, "window", "by count or time,|gaps marked"),
             Box(3, 0, "preprocess", "from the manifest"),
-            Box(3.5, 1.4, "model worker", "shared memory, eventfd,|one process per version", "key"),
-            Box(4, 0, "postprocess", "label, score"),
-            Box(5, 0, "sinks", "jsonl, mqtt"),
+            Box(3.5, 1.4, "model worker", "shared memory, eventfd,|processes per version", "key"),
+            Box(4, 0, "postprocess", "label, score, boxes"),
+            Box(5, 0, "sinks", "mqtt, file, gpio,|webhook, ..."),
+            Box(0.9, 1.4, "other programs", "V2, TF Serving,|/predict, gRPC"),
+            Box(2.2, 1.4, "local API", "deadline, bounded|queue, replay"),
         ],
         [
             Arrow("source", "bounded queue", "Sample"),
@@ -152,10 +154,13 @@ def main() -> None:
             Arrow("preprocess", "model worker", "arrays"),
             Arrow("model worker", "postprocess", "arrays"),
             Arrow("postprocess", "sinks", "Prediction"),
+            Arrow("other programs", "local API", "HTTP"),
+            Arrow("local API", "model worker", "tensors"),
         ],
         (
             Zone(0, 0, 6, 1, "pipeline process"),
-            Zone(3.5, 1.4, 1, 1, "shared memory, eventfd"),
+            Zone(2.2, 1.4, 1, 1, "api process"),
+            Zone(3.5, 1.4, 1, 1, "worker process"),
         ),
     )
     draw(
