@@ -22,7 +22,8 @@ def probe(models: Path) -> dict[str, Any]:
     import numpy as np
 
     from device_profiles.detect import detect
-    from edge_agent.runtimes.choose import installed, load_model_file
+    from edge_agent.runtimes.choose import load_model_file
+    from edge_agent.runtimes.installed import installed
 
     versions = installed()
     found: dict[str, Any] = {"machine": f"{platform.machine()} Python {platform.python_version()}", "runtimes": versions, "models": {}}
