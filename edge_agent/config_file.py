@@ -21,8 +21,8 @@ def load_config(path: Path) -> AgentConfig:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([Problem(str(path), f"cannot be read: {error.strerror}")]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number of more digits than Python reads
         raise ConfigError([Problem(str(path), f"is not TOML: {error}")]) from None
     except RecursionError:
         raise ConfigError([Problem(str(path), "is not a configuration: it is nested too deep")]) from None
-    return parse(tree, base=path.resolve().parent)
+    return parse(tree, base=path.resolve().parent, file=path.resolve())

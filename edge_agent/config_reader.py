@@ -6,7 +6,6 @@ Pure: it opens no file. Relative paths are taken from ``base``, the folder of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,20 @@ from edge_agent.config import (
     EngineConfig,
     ModelConfig,
     MqttConfig,
-    PipelineConfig,
     TelemetryConfig,
     UpdatesConfig,
 )
 from edge_agent.errors import ConfigError, Problem
 from edge_agent.pipeline_reader import read_pipeline
-from edge_agent.places import Places
 from edge_agent.toml_section import Section
+from edge_agent.written_files import check_written_files
 
 LANES = ("isolated", "inline")
 SWAPS = ("auto", "beside", "unload_first")
 
 
-def parse(tree: Mapping[str, Any], *, base: Path) -> AgentConfig:
-    """The configuration in ``tree``. Raises :class:`ConfigError` carrying every problem found."""
+def parse(tree: Mapping[str, Any], *, base: Path, file: Path | None = None) -> AgentConfig:
+    """The configuration in ``tree``, which was read from ``file``. Raises :class:`ConfigError` carrying every problem found."""
     problems: list[Problem] = []
     top = Section(tree, "", problems, base)
     config = AgentConfig(
@@ -47,6 +45,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> AgentConfig:
     )
     top.done()
     _cross_check(config, problems)
+    check_written_files(config, file, problems)
     if problems:
         raise ConfigError(problems)
     return config
@@ -171,7 +170,6 @@ def _model(s: Section) -> ModelConfig:
 def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
     _unique([m.name for m in config.models], "models", problems)
     _unique([p.name for p in config.pipelines], "pipelines", problems)
-    _one_writer_per_file(config.pipelines, config.device.state_dir, problems)
     known = {m.name for m in config.models}
     for i, pipeline in enumerate(config.pipelines):
         for j, model in enumerate(pipeline.models):
@@ -182,21 +180,6 @@ def _cross_check(config: AgentConfig, problems: list[Problem]) -> None:
         uses_mqtt = pipeline.source.kind == "mqtt" or any(sink.kind == "mqtt" for sink in pipeline.sinks)
         if uses_mqtt and not config.mqtt.host:
             problems.append(Problem("mqtt.host", f"is missing, but pipeline {pipeline.name!r} uses mqtt"))
-
-
-def _one_writer_per_file(pipelines: Sequence[PipelineConfig], state_dir: Path, problems: list[Problem]) -> None:
-    """Two sinks on one file would rotate and mend it under each other's hands, and lose lines; the agent's own files are not theirs."""
-    seen: set[str] = set()
-    for i, pipeline in enumerate(pipelines):
-        for j, sink in enumerate(pipeline.sinks):
-            path = sink.options.get("path")
-            if sink.kind != "jsonl" or not isinstance(path, str) or not path:
-                continue
-            if Places(state_dir).own(Path(normpath(path))):
-                problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is the agent's own; name another file"))
-            if normpath(path) in seen:
-                problems.append(Problem(f"pipelines[{i}].sinks[{j}].path", f"{path} is written by another sink already; name another file"))
-            seen.add(normpath(path))
 
 
 def _unique(names: Sequence[str], where: str, problems: list[Problem]) -> None:

@@ -18,6 +18,7 @@ def read_pipeline(s: Section) -> PipelineConfig:
     """The pipeline in ``s``; what is wrong goes to its problems."""
     d = PipelineConfig("", "", SourceConfig(""), ())
     source = s.section("source", required=True)
+    length_s = s.number("length_s", d.length_s, low=0, high=86_400)
     sinks = s.sections("sinks")
     config = PipelineConfig(
         name=s.name("name", required=True),
@@ -28,8 +29,8 @@ def read_pipeline(s: Section) -> PipelineConfig:
         hop=s.whole("hop", d.hop, low=1, high=1 << 20),
         queue=s.whole("queue", d.queue, low=1, high=1 << 20),
         policy=s.choice("policy", d.policy, POLICIES),
-        length_s=s.number("length_s", d.length_s, low=0, high=86_400),
-        hop_s=s.number("hop_s", d.hop_s, low=0, high=86_400),
+        length_s=length_s,
+        hop_s=s.number("hop_s", 0.0, low=0, high=86_400) or length_s,
         on_gap=s.choice("on_gap", d.on_gap, GAPS),
         then=tuple(_stage(stage) for stage in s.sections("then")),
     )
@@ -43,11 +44,14 @@ def read_pipeline(s: Section) -> PipelineConfig:
 
 
 def _check_window(config: PipelineConfig, s: Section) -> None:
-    if config.hop_s and not config.length_s:
-        s.bad("hop_s", "needs length_s beside it")
-    if config.length_s and not config.hop_s:
-        s.bad("hop_s", "is missing: every how many seconds a window of length_s begins")
-    if config.length_s and config.length < 2:
+    if not config.length_s:
+        for key in ("hop_s", "on_gap"):
+            if s.has(key):
+                s.bad(key, "needs length_s beside it: it is for windows by time")
+        return
+    if s.has("hop"):
+        s.bad("hop", "is for windows by count: with length_s say hop_s, in seconds")
+    if config.length < 2:
         s.bad("length", "is missing: how many rows a window of length_s seconds is brought to, 2 or more")
 
 
@@ -65,8 +69,8 @@ def _kind(s: Section, check: Any) -> tuple[str, dict[str, Any]]:
         if isinstance(options.get(key), str) and options[key]:
             options[key] = str(s.base / options[key])
     if s.present:
-        if not kind:
+        if not kind and not s.has("kind"):
             s.bad("kind", "is missing")
-        else:
+        elif kind:
             s.problems.extend(check(kind, options, s.where))
     return kind, options

@@ -26,6 +26,10 @@ class Section:
     def bad(self, key: str, what: str) -> None:
         self.problems.append(Problem(f"{self.where}.{key}" if self.where else key, what))
 
+    def has(self, key: str) -> bool:
+        """Whether the file says anything of ``key``, right or wrong."""
+        return key in self._tree
+
     def _take(self, key: str) -> Any:
         self._asked.append(key)
         return self._tree.get(key)

@@ -190,7 +190,8 @@ class Intake:
         self.last_error = reason
         if not self._lost_told:
             self._lost_told = True
-            self._tell("source_lost", "warning", f"source {self._source.name}: {reason}")
+            name = f"source {self._source.name}: "
+            self._tell("source_lost", "warning", name + reason.removeprefix(name))
 
     def _tell_garbage(self) -> None:
         """At the first one and at every tenfold: a sensor that speaks another format must not look like an idle one."""

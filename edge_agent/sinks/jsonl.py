@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_agent.errors import SinkError
 from edge_agent.sinks.lines import json_line
+from edge_agent.sinks.terms import DEFAULT_KEEP
 from edge_agent.values import Prediction
 
 _TAIL_BYTES = 1 << 16
@@ -16,7 +17,8 @@ _TAIL_BYTES = 1 << 16
 
 def open_sink(name: str, options: Mapping[str, Any], publish: object = None) -> JsonlSink:
     """A file sink as the checked ``options`` say: path, rotate_mib (16; 0: never), keep (4 older files)."""
-    return JsonlSink(name, Path(options["path"]), int(float(options.get("rotate_mib", 16)) * 1024 * 1024), int(options.get("keep", 4)))
+    rotate_bytes = int(float(options.get("rotate_mib", 16)) * 1024 * 1024)
+    return JsonlSink(name, Path(options["path"]), rotate_bytes, int(options.get("keep", DEFAULT_KEEP)))
 
 
 class JsonlSink:

@@ -13,6 +13,8 @@ wake-up. A socket that listens is one too: it only ever sends what can be sent a
 
 DEFAULT_QUEUE = 256
 DEFAULT_MAX_AGE_S = 60.0
+DEFAULT_KEEP = 4
+"""Older files of a ``jsonl`` sink that stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,9 @@ def terms_of(kind: str, options: Mapping[str, Any]) -> SinkTerms:
         max_age_s=float(options.get("max_age_s", DEFAULT_MAX_AGE_S)),
         direct=(kind in DIRECT_KINDS or (kind == "socket" and "listen" in options)) and not {"queue", "policy"} & options.keys(),
     )
+
+
+def kept_files(path: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The file of a ``jsonl`` sink and the older ones it becomes; the options may still be unchecked."""
+    keep = options.get("keep", DEFAULT_KEEP)
+    return (path, *(f"{path}.{number}" for number in range(1, 1 + (keep if isinstance(keep, int) and keep <= 1000 else 0))))

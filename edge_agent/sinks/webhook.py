@@ -44,11 +44,14 @@ class TokenFile:
         self._path, self._header = path, header
 
     def headers(self) -> dict[str, str]:
-        """Raises OSError when the file cannot be read, ValueError when it holds no token."""
+        """Raises ValueError when the file cannot be read or holds no token."""
         if self._path is None:
             return {}
-        with Path(self._path).open("rb") as file:
-            token = file.read(_MOST_TOKEN_BYTES).strip()
+        try:
+            with Path(self._path).open("rb") as file:
+                token = file.read(_MOST_TOKEN_BYTES).strip()
+        except OSError as error:
+            raise ValueError(f"token_file: {self._path} cannot be read ({error.strerror})") from None
         if not token or not all(0x20 <= byte < 0x7F for byte in token):
             raise ValueError(f"{self._path} must hold the token alone, in one line of ASCII")
         text = token.decode("ascii")

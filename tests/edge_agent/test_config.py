@@ -178,6 +178,49 @@ def test_two_sinks_do_not_write_one_file(tmp_path: Path) -> None:
     assert "another sink" in found["pipelines[0].sinks[2].path"]
 
 
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("agent.toml", "the configuration itself"),
+        ("x/../tiny.edgemodel", "models[0].bundle"),
+        ("data.csv", "pipelines[0].source.path"),
+        ("out.jsonl.2", "another sink"),
+    ],
+)
+def test_a_sink_does_not_write_over_what_something_else_needs(tmp_path: Path, path: str, what: str) -> None:
+    text = GOOD.replace('name = "digits"', 'name = "digits"\nbundle = "tiny.edgemodel"', 1).replace("data.npz", "data.csv")
+    found = problems(tmp_path, text + f'[[pipelines.sinks]]\nkind = "jsonl"\npath = "{path}"\n')
+    assert what in found["pipelines[0].sinks[1].path"]
+
+
+def test_a_sink_does_not_rotate_onto_what_another_one_writes(tmp_path: Path) -> None:
+    text = GOOD.replace("out.jsonl", "out.jsonl.3") + '[[pipelines.sinks]]\nkind = "jsonl"\npath = "out.jsonl"\n'
+    assert "another sink" in problems(tmp_path, text)["pipelines[0].sinks[1].path"]
+    load_config(written(tmp_path, text + "keep = 2\n"))
+
+
+def test_a_number_of_thousands_of_digits_is_a_problem_of_the_file(tmp_path: Path) -> None:
+    assert "is not TOML" in problems(tmp_path, GOOD.replace("rate_hz = 10", "rate_hz = " + "9" * 5000))[str(tmp_path / "agent.toml")]
+
+
+def test_a_kind_of_the_wrong_type_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, GOOD.replace('kind = "replay"', "kind = 5")))
+    assert [problem.where for problem in caught.value.problems] == ["pipelines[0].source.kind"]
+
+
+def test_windows_by_time_follow_one_another_unless_they_overlap(tmp_path: Path) -> None:
+    def pipeline(keys: str) -> str:
+        return GOOD.replace('model = "digits"', f'model = "digits"\n{keys}', 1)
+
+    (read,) = load_config(written(tmp_path, pipeline("length = 10\nlength_s = 2"))).pipelines
+    assert (read.length_s, read.hop_s) == (2.0, 2.0)
+    assert "length_s" in problems(tmp_path, pipeline("length = 10\nhop_s = 2"))["pipelines[0].hop_s"]
+    assert "length_s" in problems(tmp_path, pipeline('on_gap = "skip"'))["pipelines[0].on_gap"]
+    assert "hop_s" in problems(tmp_path, pipeline("length = 10\nlength_s = 2\nhop = 5"))["pipelines[0].hop"]
+    assert "rows" in problems(tmp_path, pipeline("length_s = 2"))["pipelines[0].length"]
+
+
 def test_a_file_nested_without_end_is_one_problem(tmp_path: Path) -> None:
     found = problems(tmp_path, "a = " + "[" * 5000)
     assert len(found) == 1
