@@ -103,7 +103,7 @@ class Faults(threading.Thread):
         if how == "PAUSE":
             self._halt.wait(self._random.uniform(*SHORT_S))
             os.kill(pid, signal.SIGCONT)
-        fault.until_ns = time.monotonic_ns() + (int((2 * SILENT_S) * 1e9) if how == "STOP" else 0)
+        fault.until_ns = time.monotonic_ns() + (int((SILENT_S + 2.0) * 1e9) if how == "STOP" else 0)
 
     def _source(self) -> None:
         fault = Fault("source", "UNPLUG", time.monotonic_ns(), 0)

@@ -28,7 +28,7 @@ RATE_HZ = 100
 QUEUE = 1024
 RECORDED = 1000
 LATE_ROWS, LATE_HOP = 20, 5
-DEADLINE_S, SILENT_S = 5.0, 5.0
+DEADLINE_S, SILENT_S = 5.0, 10.0
 FLUSH_S = 5.0
 """What the outbox promises of predictions: on disk within this."""
 START_TIMEOUT_S = 60.0
