@@ -70,7 +70,7 @@ class Sink(Protocol):
     def emit(self, prediction: Prediction) -> None: ...
 
     def flush(self) -> None:
-        """Bring out what is held back; called a few times a second while predictions come, and after the last of them until the
+        """Bring out what is held back; called at least once a second while predictions come. and after the last of them until the
         sink's ``backlog``, if it has such an attribute, is false."""
         ...
 

@@ -34,9 +34,7 @@ from edge_agent.inference.zygote_client import ZygoteClient
 from edge_agent.ports import Reporter, Versions
 from edge_agent.values import Event, HealthSample, ModelStatus, PipelineStatus, Prediction, TrialReport
 
-START_TIMEOUT_S = 60.0
-LOAD_TIMEOUT_S = 60.0
-TRIAL_TIMEOUT_S = 60.0
+START_TIMEOUT_S = LOAD_TIMEOUT_S = TRIAL_TIMEOUT_S = 60.0
 FLIP_MARGIN_S = 10.0
 WITHDRAW_TIMEOUT_S = 5.0
 DEFAULT_MODEL = ModelConfig("")
@@ -64,6 +62,7 @@ class Engine:
         python: str = sys.executable,
         trial_timeout_s: float = TRIAL_TIMEOUT_S,
         available: Callable[[], float | None] = available_mib,
+        unwanted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -89,7 +88,7 @@ class Engine:
         )
         self._changing = threading.Lock()
         self._halted = threading.Event()
-        terms = TrialTerms(config.swap, shadow_s, trial_timeout_s, available, self._halted)
+        terms = TrialTerms(config.swap, shadow_s, trial_timeout_s, available, self._halted, unwanted)
         self._trials = Trials(self._loop, self._plane, terms, self._tell)
         self._waits = Waits(clock)
         self._stopped = True
@@ -250,7 +249,7 @@ class Engine:
         return self._loop.call(self._plane.statuses)
 
     def pipelines(self) -> tuple[PipelineStatus, ...]:
-        """As each pipeline last told, at most half a second ago while it works."""
+        """As each pipeline last told, at most a second ago while it works."""
         return self._loop.call(self._plane.pipeline_statuses)
 
     def processes(self) -> tuple[tuple[str, int], ...]:

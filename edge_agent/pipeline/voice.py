@@ -1,4 +1,4 @@
-"""How a pipeline speaks to the engine: events when they happen, its status a few times a second while something changes."""
+"""How a pipeline speaks to the engine: events when they happen, its status about once a second while something changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from edge_agent.clock import Clock
 from edge_agent.errors import EdgeError
 from edge_agent.inference.wire import Channel, ChannelFull
 
-STATUS_EVERY_NS = 500_000_000
+STATUS_EVERY_NS = 1_000_000_000
+STATUS_AT_FIRST_NS = 250_000_000
+FIRST_NS = 20_000_000_000
+"""For so long after its start a pipeline is looked at more closely; later each look would cost as much as a small model's inference."""
 HEARTBEAT_EVERY_NS = 1_000_000_000
 TOTALS_EVERY_NS = 2_000_000_000
 SEND_TIMEOUT_S = 1.0
@@ -26,6 +29,8 @@ class Voice:
         self._told_ns = 0
         self._looked_ns = 0
         self._totals_ns = 0
+        self._every_ns = STATUS_AT_FIRST_NS
+        self._settled_ns = clock.monotonic_ns() + FIRST_NS
 
     def say(self, message: Mapping[str, Any], timeout_s: float = CONTROL_TIMEOUT_S) -> None:
         """Raises ChannelClosed, and ChannelFull when the engine does not listen for so long."""
@@ -40,14 +45,16 @@ class Voice:
 
     def pause_ms(self) -> float:
         """Until the next look at the status is due."""
-        return max(0.0, (self._looked_ns + STATUS_EVERY_NS - self._clock.monotonic_ns()) / 1e6)
+        return max(0.0, (self._looked_ns + self._every_ns - self._clock.monotonic_ns()) / 1e6)
 
     def due(self) -> bool:
-        """Whether it is time to look at the status again; once true, false for the next half second."""
+        """Whether it is time to look at the status again; once true, false for a while."""
         now_ns = self._clock.monotonic_ns()
-        if now_ns < self._looked_ns + STATUS_EVERY_NS:
+        if now_ns < self._looked_ns + self._every_ns:
             return False
         self._looked_ns = now_ns
+        if now_ns > self._settled_ns:
+            self._every_ns = STATUS_EVERY_NS
         return True
 
     def status(self, brief: Mapping[str, Any], totals: Callable[[], Mapping[str, Any]], *, now: bool = False) -> None:
