@@ -81,6 +81,7 @@ def assemble(config: AgentConfig) -> Agent:
         on_crash_loop=lambda model, digest: born[0].rescue(model, digest),
         models=config.models,
         shadow_s=config.updates.shadow_s,
+        unwanted=lambda: updater.interrupted,
         options=options.of,
         api=bool(config.api.listen or config.api.grpc),
         cgroups=open_cgroups() if config.engine.memory_limit_mib else None,

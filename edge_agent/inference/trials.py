@@ -19,18 +19,21 @@ from edge_agent.update.trial import judge, judge_shadow, memory_reason, refusal
 from edge_agent.values import TrialReport
 
 UNLOAD_TIMEOUT_S = 5.0
+LOOK_S = 0.5
+"""How soon a candidate that only looks on is given up when nobody wants it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialTerms:
     """``swap`` as in the configuration; ``shadow_s`` beside the serving version; ``timeout_s`` for loading and golden inputs; ``available``
-    memory in MiB; ``halted`` ends the waiting when the agent does."""
+    memory in MiB; ``halted`` ends the waiting when the agent does, and so does ``unwanted`` once nobody wants the candidate any more."""
 
     swap: str
     shadow_s: float
     timeout_s: float
     available: Callable[[], float | None]
     halted: threading.Event
+    unwanted: Callable[[], bool]
 
 
 class Trials:
@@ -82,11 +85,16 @@ class Trials:
             return refusal("the candidate measured nothing")
         return judge(worker.measured, worker.version.manifest.requires)
 
+    def _look_on(self) -> None:
+        left_s = self._terms.shadow_s
+        while left_s > 0 and not self._terms.halted.wait(min(left_s, LOOK_S)) and not self._terms.unwanted():
+            left_s -= LOOK_S
+
     def _beside(self, worker: Worker, report: TrialReport) -> TrialReport:
         """Let the candidate answer unseen for a while beside the version that serves."""
         version = worker.version
         self._loop.call(lambda: self._plane.shadow(version.model, worker))
-        self._terms.halted.wait(self._terms.shadow_s)
+        self._look_on()
         shadow = self._loop.call(lambda: self._plane.shadowed(version.model, version.digest))
         self._loop.call(lambda: self._plane.shadow(version.model, None))
         data = {"model": version.model, "version": version.manifest.version, **asdict(shadow)}

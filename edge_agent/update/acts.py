@@ -139,13 +139,13 @@ class Acts:
         except _MODELS_FAULT as error:
             self._ban(digest, f"failed its trial: {error}")
             return _refused(f"the trial failed: {error}")
+        self._tools.interrupt.check()  # it may have been cut short: what it found out by then blames nobody
         if not report.passed:
             reasons = "; ".join(report.reasons) or "it gave no reason"
             if _blames_model(report, manifest):
                 self._ban(digest, f"failed its trial: {reasons}")
             return _refused(f"the trial failed: {reasons}")
         self._measure_baseline(record)
-        self._tools.interrupt.check()
         return Ended(Outcome.DONE)
 
     def _activate(self, record: UpdateRecord) -> Ended:

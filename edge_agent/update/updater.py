@@ -110,6 +110,11 @@ class Updater:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the update under way was taken back, or the agent ends: then nobody waits for what it finds out."""
+        return self._interrupt.wanted
+
     def record(self) -> UpdateRecord:
         """Where the update is, or how the last one ended."""
         return self.recover()
@@ -206,7 +211,9 @@ class Updater:
         try:
             ended = self._acts.perform(record)
         except Stopped:
-            self._save(replace(record, attempts=record.attempts - 1))
+            # a trial that nothing went wrong with is begun anew; from its own state it would count as one that took the board down
+            state = State.VERIFYING if record.state is State.TRYING else record.state
+            self._save(replace(record, state=state, attempts=record.attempts - 1))
             return False
         except Exception as error:  # whatever it was, the old model must serve and the next update must be possible
             ended = Ended(Outcome.FAILED, f"unexpected {type(error).__name__}: {error}", "failed")

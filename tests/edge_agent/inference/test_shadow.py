@@ -33,6 +33,13 @@ def test_disagreement_is_measured_and_told(watched: Rig) -> None:
     assert watched.status().counters.failed == 0
 
 
+def test_a_candidate_that_nobody_wants_any_more_is_looked_at_no_longer(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(EngineConfig(), shadow_s=3600.0, unwanted=lambda: True)
+    rig.replay(100, rate_hz=200, loop=True)
+    tried(rig, rig.two)
+    assert rig.kinds().count("shadowed") == 1
+
+
 def test_a_candidate_that_agrees_is_told_so(watched: Rig) -> None:
     same = make_bundle(watched.folder / "same", version="1.0.1")
     assert tried(watched, same).passed

@@ -27,7 +27,7 @@ from edge_agent.update.machine import RESTING, State, UpdateCommand, UpdateRecor
 from edge_agent.update.policy import REPORTED, RetryPlan, pending
 from edge_agent.update.store import FileStore
 from edge_agent.update.updater import Updater
-from edge_agent.values import Event, HealthSample
+from edge_agent.values import Event, HealthSample, TrialReport
 from firmware_hooks.execute import HookResult
 
 FINE = HookResult(True, True, None, "", False)
@@ -430,6 +430,43 @@ def test_a_clean_stop_is_no_interruption(device: Device) -> None:
         device.boot()
     device.run()
     assert device.serves() == "2"
+
+
+def test_a_trial_that_a_clean_stop_cut_short_is_begun_anew(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.install("2")
+    while device.updater.record().state is not State.TRYING:
+        device.updater.work()
+    cut_short = TrialReport(False, 0.0, 0.0, 0.0, ("6 of 7 windows got another label",), runs=2)
+
+    def stopped(*_: object) -> TrialReport:
+        device.updater.stop()
+        return cut_short
+
+    monkeypatch.setattr(device.host, "try_candidate", stopped)
+    device.updater.work()
+    assert device.store.quarantined(device.bundles("2").digest) == ""
+    device.boot()
+    device.run()
+    assert device.serves() == "2"
+    assert [status for _, status, *_ in device.results] == ["done"]
+
+
+def test_a_trial_that_was_cancelled_meanwhile_blames_nobody(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.install("2")
+    while device.updater.record().state is not State.TRYING:
+        device.updater.work()
+
+    def cancelled(*_: object) -> TrialReport:
+        command = device.updater.under_way()
+        assert command is not None and device.updater.cancel(command.command_id)
+        assert device.updater.interrupted
+        return TrialReport(False, 0.0, 0.0, 0.0, ("6 of 7 windows got another label",), runs=2)
+
+    monkeypatch.setattr(device.host, "try_candidate", cancelled)
+    device.run()
+    assert device.store.quarantined(device.bundles("2").digest) == ""
+    assert device.serves() == "1"
+    assert "cancelled" in device.results[0][2]
 
 
 def test_a_model_that_takes_the_board_down_again_and_again_is_rolled_back(device: Device) -> None:
