@@ -81,9 +81,9 @@ class Worker:
 
 
 class FrontRig:
-    """``messages`` are all that the API process said."""
+    """``messages`` are all that the API process said. ``models`` is what it hears of them before it runs."""
 
-    def __init__(self, folder: Path, **start: Any) -> None:
+    def __init__(self, folder: Path, *, models: Sequence[dict[str, Any]] = (), **start: Any) -> None:
         self.folder = folder
         self.path = str(folder / "api.sock")
         self.messages: list[dict[str, Any]] = []
@@ -96,9 +96,11 @@ class FrontRig:
         self.port: int = self._tcp.getsockname()[1]
         self.channel, theirs = pair()
         fd = theirs.fileno()
+        self.channel.send(self._start(start), (self._unix.fileno(), self._tcp.fileno()))
+        if models:
+            self.say({"op": "models", "models": list(models)})
         self.pid = forked(lambda: front_process.serve(from_fd(fd)), (fd,))
         theirs.close()
-        self.channel.send(self._start(start), (self._unix.fileno(), self._tcp.fileno()))
 
     def _start(self, given: dict[str, Any]) -> dict[str, Any]:
         tcp_token = given.pop("tcp_token", False)

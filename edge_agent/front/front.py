@@ -34,6 +34,8 @@ from edge_agent.runtimes.options import options_from_json
 TICK_NS = 20_000_000
 """How often deadlines are looked at while a request is on its way."""
 END_LIMIT_NS = 2_000_000_000
+ON_ITS_WAY = ("serving", "restarting", "switching")
+"""States of models that served before this process began, and that it may be asked for as soon as it is linked to a worker."""
 SAY_TIMEOUT_S = 1.0
 
 
@@ -65,6 +67,8 @@ class Front:
             regions=Regions(),
         )
         self._listen(start, fds)
+        self._patience_ns = rules.deadline_ns // 2
+        self._holding = False
         self._told_full_ns = 0
         self._loop.watch(channel.fileno(), lambda _: self._obey_all())
         self._loop.later(SWEEP_NS, self._each_second)
@@ -73,6 +77,7 @@ class Front:
         """Until the engine says to end. Raises ChannelClosed when the engine is gone."""
         self._obey_all()
         self._status.tell(self._rooms.lanes.values())
+        self._hold()
         self._loop.run()
         self._status.tell(self._rooms.lanes.values())
 
@@ -94,6 +99,23 @@ class Front:
             if listener["token"] and not token:
                 shared.token, shared.allowed = b"-", lambda said: False  # a token is demanded and there is none: nobody may
             self._listeners.add(socket.socket(fileno=fd), shared)
+
+    def _hold(self) -> None:
+        """Clients wait at the door while a model that served before is on its way: what they ask of it could not be read yet, and those
+        whose connection went with the process before this one come back at once. Not for longer than half a deadline."""
+        self._holding = True
+        self._listeners.hold()
+        self._loop.later(self._patience_ns, self._admit)
+        self._admit_when_served()
+
+    def _admit_when_served(self) -> None:
+        if self._holding and not any(lane.served is None and lane.state in ON_ITS_WAY for lane in self._rooms.lanes.values()):
+            self._admit()
+
+    def _admit(self) -> None:
+        if self._holding:
+            self._holding = False
+            self._listeners.admit()
 
     def _wake(self) -> None:
         """A request is on its way: look at the deadlines from now on."""
@@ -118,6 +140,7 @@ class Front:
     def _obey_all(self) -> None:
         while (packet := self._channel.receive()) is not None:
             self._obey(packet)
+        self._admit_when_served()
 
     def _obey(self, packet: Packet) -> None:
         message = packet.message

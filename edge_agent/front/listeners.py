@@ -53,6 +53,15 @@ class Listeners:
         self._sockets.append(sock)
         self._loop.watch(sock.fileno(), lambda _: self._accept(sock, shared))
 
+    def hold(self) -> None:
+        """Let who comes wait in the kernel's queue until :meth:`admit`."""
+        for sock in self._sockets:
+            self._loop.change(sock.fileno(), 0)
+
+    def admit(self) -> None:
+        for sock in self._sockets:
+            self._loop.change(sock.fileno(), select.EPOLLIN)
+
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
 

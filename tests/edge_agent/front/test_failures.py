@@ -357,3 +357,32 @@ def test_loading_may_be_forbidden(make_rig: Callable[..., FrontRig]) -> None:
 def test_tcp_clients_are_served_as_well(served: FrontRig) -> None:
     with Client(("127.0.0.1", served.port)) as client:
         assert client.ask("POST", INFER, infer_json([1, 2, 3, 4])).status == 200
+
+
+def _told(state: str) -> dict[str, str]:
+    return {"name": "tiny", "version": "1.0.0", "digest": "", "state": state, "reason": ""}
+
+
+@pytest.mark.parametrize("state", ["restarting", "serving", "switching"])
+def test_who_comes_back_to_a_new_api_waits_for_the_worker_that_is_on_its_way(
+    make_rig: Callable[..., FrontRig], bundle: TinyBundle, state: str
+) -> None:
+    rig = make_rig(models=[_told(state)], deadline_ms=20_000)
+    found: list[Answer] = []
+    asking = threading.Thread(target=lambda: found.append(rig.infer([1, 2, 3, 4])))
+    asking.start()
+    rig.wait_message("status")
+    rig.serve(bundle)
+    asking.join(10)
+    assert [answer.status for answer in found] == [200]
+
+
+def test_clients_wait_at_the_door_for_half_a_deadline_at_most(make_rig: Callable[..., FrontRig]) -> None:
+    rig = make_rig(models=[_told("restarting")], deadline_ms=400)
+    answer = rig.infer([1, 2, 3, 4])
+    assert answer.status == 503 and "restarting" in answer.json["error"]
+
+
+def test_a_model_that_never_served_keeps_nobody_at_the_door(make_rig: Callable[..., FrontRig]) -> None:
+    rig = make_rig(models=[_told("starting")], deadline_ms=3_600_000)
+    assert rig.ask("GET", "/v2/health/live").status == 200
