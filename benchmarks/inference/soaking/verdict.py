@@ -98,7 +98,8 @@ def _explained(failure: Failure, faults: list[Fault]) -> str:
     if failure.status == 0:
         if _during(faults, began - NS, ended, "agent"):
             return "with the agent killed"
-        return "with the API's process killed or hanging" if _during(faults, began - NS, ended, "api") else ""
+        ends = [fault for fault in _during(faults, began - NS, ended, "api", "zygote") if fault.how != "PAUSE"]
+        return "with the API's process killed or hanging" if ends else ""
     if failure.status in (503, 504) and ended - began >= (DEADLINE_S - 0.05) * NS:
         return "at its deadline"
     if failure.status == 503 and _during(faults, began - 3 * NS, ended, "agent"):
