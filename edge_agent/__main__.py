@@ -64,7 +64,7 @@ def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     sub.add_argument("--lane", default="isolated", choices=("isolated", "inline"), help="inline: in the API's own process, quicker")
     sub.add_argument("--workers", type=_positive, default=1, help="processes for each model (default 1)")
     sub.add_argument("--threads", type=_positive, default=1, help="threads inside one inference (default 1)")
-    sub.add_argument("--deadline-ms", type=_positive, default=5000, help="when a request has an answer or an error (default 5000)")
+    sub.add_argument("--deadline-ms", type=_positive, default=10_000, help="when a request has an answer or an error (default 10000)")
     sub.add_argument("--queue", type=_positive, default=64, help="requests of a model that may wait before 429 is answered (default 64)")
     sub.add_argument("--memory-mib", type=_positive, default=0, metavar="MIB", help="memory each worker may use (default: no limit)")
     sub.add_argument("--token-file", type=Path, metavar="FILE", help="requests over TCP must carry the token in this file")

@@ -70,7 +70,7 @@ class EngineConfig:
     the other). ``tune`` lets the first start of a version measure which session options suit this board.
     """
 
-    deadline_ms: float = 5000.0
+    deadline_ms: float = 10_000.0
     crash_limit: int = 5
     crash_window_s: float = 300.0
     memory_limit_mib: int = 0
@@ -90,13 +90,14 @@ class ModelConfig:
     """A model of this device: ``bundle`` is installed when the store has none of that name.
 
     ``lane`` is ``isolated`` (``workers`` processes of its own) or ``inline`` (in the process of each pipeline that uses it: quicker, for
-    tiny models that are trusted).
+    tiny models that are trusted). ``mapped``: weights that lie beside the model stay mapped from their file; no worker has a copy.
     """
 
     name: str
     bundle: Path | None = None
     lane: str = "isolated"
     workers: int = 1
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class ServeOptions:
     lane: str = "isolated"
     workers: int = 1
     threads: int = 1
-    deadline_ms: float = 5000.0
+    deadline_ms: float = 10_000.0
     queue: int = 64
     memory_limit_mib: int = 0
     token_file: Path | None = None
@@ -59,7 +59,10 @@ def serve(options: ServeOptions) -> int:
         raise ConfigError([problem])
     token = read_token(options.token_file)
     halt = threading.Event()
-    for word in (signal.SIGTERM, signal.SIGINT):
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is under nohup, which wants the terminal outlived
+        ends.append(signal.SIGHUP)
+    for word in ends:
         signal.signal(word, lambda *_: halt.set())
     with tempfile.TemporaryDirectory(prefix="edge-serve-") as scratch:
         listeners = _listeners(options, Path(scratch), over_tcp=bool(token))

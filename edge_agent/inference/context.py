@@ -43,11 +43,13 @@ class Context:
 
     @property
     def silent_s(self) -> float:
-        """When a process that asks models is stuck. One that runs a model itself says nothing while it does."""
-        return max(self.config.silent_s, 2 * self.config.deadline_ms / 1000)
+        """When a process that asks models is stuck. One that runs a model itself says nothing while it does, and may take the deadline."""
+        return max(self.config.silent_s, self.config.deadline_ms / 1000 + 2)
 
     def options_of(self, version: ModelVersion) -> RuntimeOptions:
-        return self.options(version) if self.options is not None else RuntimeOptions(self.config.threads)
+        if self.options is not None:
+            return self.options(version)
+        return RuntimeOptions(self.config.threads, prepack=not (self.model(version.model).mapped and version.manifest.weights_files))
 
     def model(self, name: str) -> ModelConfig:
         """How ``name`` is to be run; the defaults for one that nobody configured."""
