@@ -70,7 +70,13 @@ def assemble(config: AgentConfig) -> Agent:
     publish = _publisher(config, topics, outbox, clock, events.report)
     born: list[Agent] = []  # engine and updater call the agent that is made of them
     tuning = places.tuning if config.engine.tune else None
-    options = ModelOptions(profile.runtimes, config.engine.threads, folder=tuning, rates_hz=rates_of(config.pipelines))
+    options = ModelOptions(
+        profile.runtimes,
+        config.engine.threads,
+        folder=tuning,
+        rates_hz=rates_of(config.pipelines),
+        mapped={model.name for model in config.models if model.mapped},
+    )
     engine = Engine(
         store=store,
         clock=clock,

@@ -160,6 +160,7 @@ def _model(s: Section) -> ModelConfig:
         bundle=s.path("bundle", None),
         lane=s.choice("lane", d.lane, LANES),
         workers=s.whole("workers", d.workers, low=1, high=64),
+        mapped=s.flag("mapped", d.mapped),
     )
     if config.lane == "inline" and config.workers > 1:
         s.bad("workers", 'does nothing with lane = "inline": there the model runs in the processes that use it')

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from device_profiles.schema import RuntimeLimits
@@ -17,7 +18,8 @@ from edge_agent.tuning_apart import tune_apart
 
 
 class ModelOptions:
-    """``folder`` is where choices are kept; None: nothing is tried. ``rates_hz`` is how often a model will be asked, as far as is known."""
+    """``folder`` is where choices are kept; None: nothing is tried. ``rates_hz`` is how often a model will be asked, as far as is known.
+    Models named in ``mapped`` leave weights that lie beside them where they lie."""
 
     def __init__(
         self,
@@ -26,11 +28,13 @@ class ModelOptions:
         *,
         folder: Path | None = None,
         rates_hz: Mapping[str, float] | None = None,
+        mapped: Collection[str] = (),
     ) -> None:
         self._runtimes = runtimes
         self._threads = threads
         self._folder = folder
         self._rates_hz = rates_hz or {}
+        self._mapped = mapped
 
     def of(self, version: ModelVersion) -> RuntimeOptions:
         """What a worker of ``version`` that starts now is to run with."""
@@ -47,15 +51,16 @@ class ModelOptions:
 
     def try_out(self, version: ModelVersion) -> Choice:
         """Measure ``version`` here, in processes of their own, and keep the answer. Takes seconds. Raises EdgeError."""
-        file = version.manifest.model_file
-        path = version.folder / file.path
+        path = version.folder / version.manifest.model_file.path
         manifest = to_json(version.manifest).decode()
-        subject = Subject(version.title, str(path), file.bytes, self._start(version), manifest, str(version.folder))
+        subject = Subject(version.title, str(path), version.manifest.model_bytes, self._start(version), manifest, str(version.folder))
         kind = version.manifest.runtime.name
         return tune_apart(subject, kind, rate_hz=self._rate_hz(version), digest=version.digest, folder=self._folder)
 
     def _start(self, version: ModelVersion) -> RuntimeOptions:
-        return options_for(self._runtimes.get(version.manifest.runtime.name), self._threads)
+        options = options_for(self._runtimes.get(version.manifest.runtime.name), self._threads)
+        mapped = version.model in self._mapped and bool(version.manifest.weights_files)
+        return replace(options, prepack=False) if mapped else options
 
     def _rate_hz(self, version: ModelVersion) -> float:
         return self._rates_hz.get(version.model, 0.0)

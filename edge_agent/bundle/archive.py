@@ -20,6 +20,7 @@ from typing import BinaryIO
 from edge_agent.bundle.layout import LIMITS, Entry, Limits, read_layout
 from edge_agent.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, to_json
 from edge_agent.bundle.manifest_reader import from_json
+from edge_agent.bundle.weights import check_weights, check_weights_in
 from edge_agent.errors import BundleError
 from edge_agent.update.durable import TEMP_PREFIX, fsync_dir, store_error
 
@@ -54,6 +55,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], *, 
     extra = sorted(set(files) - {entry.path for entry in manifest.files})
     if extra:
         raise BundleError(f"{path.name}: {', '.join(extra)} not in the manifest's files")
+    with _named(path.name):
+        check_weights(manifest, files[manifest.model_file.path])
     aside = path.with_name(f"{TEMP_PREFIX}{path.name}.{os.getpid()}")
     try:
         with _store_errors(path), aside.open("w+b") as out:
@@ -86,6 +89,7 @@ def read_bundle(path: Path, *, limits: Limits = LIMITS) -> tuple[Manifest, dict[
             pieces: list[bytes] = []
             _copy(file, entries[declared.path], pieces.append, declared.sha256)
             files[declared.path] = b"".join(pieces)
+        check_weights(manifest, files[manifest.model_file.path])
         return manifest, files
 
 
@@ -173,6 +177,7 @@ def _unpack_into(aside: Path, file: BinaryIO, manifest: Manifest, entries: Mappi
         target.parent.mkdir(parents=True, exist_ok=True)
         with _created(target) as out:
             _copy(file, entries[declared.path], out.write, declared.sha256)
+    check_weights_in(aside, manifest)
     with _created(aside / MANIFEST_NAME) as out:
         out.write(head)
     for folder in [Path(root) for root, _, _ in os.walk(aside)]:

@@ -16,6 +16,10 @@ from edge_agent.values import TensorSpec
 FORMAT = 1
 STATE_FORMAT = 2
 """Format of a bundle whose model has state: a reader of format 1 must refuse it, since it would ignore ``state`` and serve it wrongly."""
+WEIGHTS_FORMAT = 3
+"""Format of a bundle whose weights lie in a file beside the model's, with state or without."""
+FORMATS = (FORMAT, STATE_FORMAT, WEIGHTS_FORMAT)
+ROLES = ("model", "weights", "golden", "report")
 MANIFEST_NAME = "manifest.json"
 RUNTIMES = ("onnx", "tflite")
 ON_SWAP = ("reset", "carry")
@@ -40,7 +44,7 @@ def valid_version(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file of the bundle besides the manifest. ``role``: model, golden, report."""
+    """One file of the bundle besides the manifest. ``role``: one of :data:`ROLES`."""
 
     path: str
     role: str
@@ -152,6 +156,8 @@ class Manifest:
     @property
     def format(self) -> int:
         """The lowest format that says all of this."""
+        if self.weights_files:
+            return WEIGHTS_FORMAT
         return FORMAT if self.state is None else STATE_FORMAT
 
     @property
@@ -163,6 +169,16 @@ class Manifest:
     def model_file(self) -> FileEntry:
         """The one file with role ``model``."""
         return next(entry for entry in self.files if entry.role == "model")
+
+    @property
+    def weights_files(self) -> tuple[FileEntry, ...]:
+        """The files beside the model's that hold its weights; none when they are inside."""
+        return tuple(entry for entry in self.files if entry.role == "weights")
+
+    @property
+    def model_bytes(self) -> int:
+        """Of the model, weights beside it included."""
+        return sum(entry.bytes for entry in (self.model_file, *self.weights_files))
 
 
 def fed_inputs(manifest: Manifest) -> tuple[TensorSpec, ...]:

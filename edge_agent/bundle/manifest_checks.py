@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edge_agent.bundle.manifest import MANIFEST_NAME, GoldenCase, Manifest, StatePair, StateSpec
+from edge_agent.bundle.manifest import MANIFEST_NAME, FileEntry, GoldenCase, Manifest, StatePair, StateSpec
 from edge_agent.errors import Problem
 from edge_agent.values import DTYPES, TensorSpec
+
+MAX_WEIGHTS_FILES = 4
 
 
 def cross_check(manifest: Manifest) -> Iterator[Problem]:
@@ -28,6 +30,20 @@ def _files(manifest: Manifest) -> Iterator[Problem]:
     paths = [f.path for f in manifest.files]
     if len(set(paths)) != len(paths) or MANIFEST_NAME in paths:
         yield Problem("files", "names a path twice or names the manifest")
+    yield from _weights(manifest, models)
+
+
+def _weights(manifest: Manifest, models: list[FileEntry]) -> Iterator[Problem]:
+    beside = [f for f in manifest.files if f.role == "weights"]
+    if beside and manifest.runtime.name != "onnx":
+        yield Problem("files", f"names weights beside the model, which a model for {manifest.runtime.name} does not have")
+    if len(beside) > MAX_WEIGHTS_FILES:
+        yield Problem("files", f"names {len(beside)} files of weights; at most {MAX_WEIGHTS_FILES} are allowed")
+    folders = {f.path.rpartition("/")[0] for f in (*models, *beside)}
+    if beside and len(folders) > 1:
+        yield Problem("files", "must have the weights in the folder of the model")
+    if any(not f.bytes for f in beside):
+        yield Problem("files", "names weights of 0 bytes")
 
 
 def _tensors(manifest: Manifest) -> Iterator[Problem]:

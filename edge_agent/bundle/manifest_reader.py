@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_agent.bundle.manifest import (
-    FORMAT,
+    FORMATS,
     IN_GRAPH,
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -18,9 +18,11 @@ from edge_agent.bundle.manifest import (
     NAME,
     ON_GAP,
     ON_SWAP,
+    ROLES,
     RUNTIMES,
     STATE_FORMAT,
     VERSION,
+    WEIGHTS_FORMAT,
     FileEntry,
     GoldenCase,
     GoldenTensor,
@@ -62,8 +64,8 @@ def _read(tree: Any, j: JsonTree) -> Manifest | None:
         j.bad("", "must be a JSON object")
         return None
     number = tree.get("format")
-    if number not in (FORMAT, STATE_FORMAT) or isinstance(number, bool):
-        j.bad("format", f"is {number!r}; this version reads formats {FORMAT} and {STATE_FORMAT}")
+    if number not in FORMATS or isinstance(number, bool):
+        j.bad("format", f"is {number!r}; this version reads formats {', '.join(map(str, FORMATS))}")
         return None
     manifest = Manifest(
         name=j.match(tree, "name", NAME),
@@ -83,6 +85,8 @@ def _read(tree: Any, j: JsonTree) -> Manifest | None:
         created=j.text(tree, "created", ""),
         state=_state(j, tree, number),
     )
+    if bool(manifest.weights_files) != (number == WEIGHTS_FORMAT):
+        j.bad("format", f"is {number}; a bundle with a file of role weights has {WEIGHTS_FORMAT}, and no other has")
     j.problems += cross_check(manifest)
     return manifest
 
@@ -98,8 +102,8 @@ def _file(j: JsonTree, value: Any, where: str) -> FileEntry:
     path = j.match(node, "path", _PATH, where)
     digest = j.match(node, "sha256", _SHA256, where)
     role = j.text(node, "role", None, where)
-    if role not in ("model", "golden", "report"):
-        j.bad(f"{where}.role", f"{role!r} is not model, golden or report")
+    if role not in ROLES:
+        j.bad(f"{where}.role", f"{role!r} is not one of {', '.join(ROLES)}")
     return FileEntry(path, role, j.whole(node, "bytes", where), digest)
 
 
@@ -181,12 +185,12 @@ def _case(j: JsonTree, value: Any, where: str) -> GoldenCase:
 
 
 def _state(j: JsonTree, tree: Mapping[str, Any], number: int) -> StateSpec | None:
-    """Present exactly in format 2: in format 1 readers of old would ignore it."""
+    """Always there in format 2, and never in format 1, where readers of old would ignore it."""
     if "state" not in tree:
         if number == STATE_FORMAT:
             j.bad("state", f"is missing, which format {STATE_FORMAT} is for")
         return None
-    if number != STATE_FORMAT:
+    if number not in (STATE_FORMAT, WEIGHTS_FORMAT):
         j.bad("format", f"is {number}; a bundle with state has {STATE_FORMAT}")
     return read_state(j, tree)
 

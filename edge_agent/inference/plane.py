@@ -203,6 +203,10 @@ class Plane:
         service.resume()
         return list(service.workers)
 
+    def mapped(self, version: ModelVersion) -> bool:
+        """Whether a worker of ``version`` would leave weights that lie beside the model where they lie."""
+        return not self._context.options_of(version).prepack
+
     def worker_mib(self, model: str) -> float:
         """What the workers of ``model`` would give back if they ended: their own pages, not those they share."""
         pids = [worker.pid for worker in self.service(model).workers if worker.alive and worker.pid is not None]

@@ -8,7 +8,6 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import asdict, dataclass
 
-from edge_agent.bundle.manifest import Manifest
 from edge_agent.errors import EdgeError
 from edge_agent.inference.context import ModelVersion
 from edge_agent.inference.loop import Loop
@@ -47,7 +46,7 @@ class Trials:
 
     def run(self, version: ModelVersion) -> TrialReport:
         """Never raises: what goes wrong with the candidate is a reason in the report. One that passed stays ready."""
-        reason = self._make_room(version.model, version.manifest)
+        reason = self._make_room(version)
         if reason:
             return refusal(reason, transient=True)
         worker = self._loop.call(lambda: self._plane.try_version(version))
@@ -58,14 +57,16 @@ class Trials:
             self._loop.call(lambda: self._plane.discard(version.model))
         return report
 
-    def _make_room(self, model: str, manifest: Manifest) -> str:
+    def _make_room(self, version: ModelVersion) -> str:
         """Why the candidate cannot be tried now, empty when it can; the serving version may have been unloaded for it."""
+        model, manifest = version.model, version.manifest
         swap, available = self._terms.swap, self._terms.available()
-        reason = memory_reason(manifest, available)
+        mapped = self._loop.call(lambda: self._plane.mapped(version))
+        reason = memory_reason(manifest, available, mapped=mapped)
         if swap == "beside" or (not reason and swap == "auto"):
             return reason
         freed_mib = self._loop.call(lambda: self._plane.worker_mib(model))
-        reason = memory_reason(manifest, None if available is None else available + freed_mib)
+        reason = memory_reason(manifest, None if available is None else available + freed_mib, mapped=mapped)
         if reason:
             return reason
         data = {"model": model, "version": manifest.version}

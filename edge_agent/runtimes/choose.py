@@ -28,6 +28,7 @@ def load_runtime(manifest: Manifest, folder: Path, *, threads: int = 1, options:
     """
     check_requirement(manifest.runtime)
     path, options = folder / manifest.model_file.path, options or RuntimeOptions(threads)
+    _check_weights(manifest, folder)
     runtime = _load(manifest.runtime.name, path, options, keep_state=manifest.keeps_state_in_graph)
     _check_specs(manifest, runtime)
     return runtime
@@ -82,6 +83,17 @@ def _import(name: str) -> None:
     elif name == "tflite":
         tflite.import_interpreter()
     importlib.import_module("numpy")
+
+
+def _check_weights(manifest: Manifest, folder: Path) -> None:
+    """A file that became shorter since it was unpacked would kill the process that reads mapped weights beyond its end."""
+    for entry in manifest.weights_files:
+        try:
+            there = (folder / entry.path).stat().st_size
+        except OSError as error:
+            raise ModelError(f"{entry.path}: the model's weights cannot be opened ({error.strerror})") from None
+        if there != entry.bytes:
+            raise ModelError(f"{entry.path}: the model's weights have {there} bytes, the manifest says {entry.bytes}: the file is damaged")
 
 
 def _check_specs(manifest: Manifest, runtime: Runtime) -> None:

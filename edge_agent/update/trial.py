@@ -11,8 +11,12 @@ from edge_agent.pipeline.shadow import ShadowReport
 from edge_agent.values import TrialReport
 
 RESERVE_MIB = 32.0
-FILE_FACTOR = 3.0
+INSIDE_FACTOR = 3.0
 """A loading model may need three times its file: the file's bytes, the runtime's copy, the copy it re-orders for speed."""
+BESIDE_FACTOR = 2.0
+"""Of a file beside the model nothing is copied but to be re-ordered; what is read of it meanwhile is mapped, the largest tensor at most."""
+MAPPED_FACTOR = 1.2
+"""Mapped weights are the file's own pages, which must find room to be quick; no copy of them is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,12 @@ def refusal(reason: str, *, transient: bool = False) -> TrialReport:
     return TrialReport(False, 0.0, 0.0, 0.0, (reason,), transient=transient)
 
 
-def memory_reason(manifest: Manifest, available_mib: float | None) -> str:
-    """Why a second copy does not fit beside the serving one, empty when it does or when the board cannot tell."""
-    needed_mib = FILE_FACTOR * manifest.model_file.bytes / (1 << 20) + RESERVE_MIB
+def memory_reason(manifest: Manifest, available_mib: float | None, *, mapped: bool = False) -> str:
+    """Why a second copy does not fit beside the serving one, empty when it does or when the board cannot tell. ``mapped``: weights beside
+    the model will not be re-ordered."""
+    beside = sum(entry.bytes for entry in manifest.weights_files)
+    needed_bytes = INSIDE_FACTOR * manifest.model_file.bytes + (MAPPED_FACTOR if mapped else BESIDE_FACTOR) * beside
+    needed_mib = needed_bytes / (1 << 20) + RESERVE_MIB
     if available_mib is None or available_mib >= needed_mib:
         return ""
     return f"not enough memory to try it beside the serving model: {available_mib:.0f} MiB available, {needed_mib:.0f} MiB needed"

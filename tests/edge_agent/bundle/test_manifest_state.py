@@ -73,7 +73,8 @@ def test_only_bundles_with_state_have_the_new_format_so_that_readers_of_old_refu
     [
         (1, {"pairs": [{"input": "h", "output": "hn"}]}, "format: is 1; a bundle with state has 2"),
         (2, None, "state: is missing"),
-        (3, None, "format: is 3; this version reads formats 1 and 2"),
+        (4, None, "format: is 4; this version reads formats 1, 2, 3"),
+        (3, None, "format: is 3; a bundle with a file of role weights has 3, and no other has"),
         (2, "yes", "state: has the wrong type"),
         (2, {"pairs": [7]}, "state.pairs[0]: must be an object"),
         (2, {"pairs": [{"input": "h"}]}, "state.pairs[0].output: is missing"),

@@ -66,6 +66,15 @@ def test_memory_is_three_times_the_file_and_a_reserve() -> None:
     assert memory_reason(manifest, None) == ""
 
 
+def test_weights_beside_the_model_need_less_and_mapped_ones_hardly_more_than_themselves() -> None:
+    files = (FileEntry("m.onnx", "model", 1 << 20, "0" * 64), FileEntry("m.weights", "weights", 100 << 20, "0" * 64))
+    manifest = Manifest("m", "1", RuntimeRequirement("onnx"), files, (TensorSpec("x", "int8", (1,)),), ())
+    assert "234 MiB available, 235 MiB needed" in memory_reason(manifest, 234.0)
+    assert memory_reason(manifest, 235.0) == ""
+    assert "154 MiB available, 155 MiB needed" in memory_reason(manifest, 154.0, mapped=True)
+    assert memory_reason(manifest, 155.0, mapped=True) == ""
+
+
 def test_a_refusal_carries_its_reason() -> None:
     report = refusal("no room", transient=True)
     assert (report.passed, report.reasons, report.transient) == (False, ("no room",), True)
