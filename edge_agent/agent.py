@@ -28,6 +28,7 @@ from edge_agent.local_api import LocalApi
 from edge_agent.notify import Notifier
 from edge_agent.results import ResultBoard, Settled
 from edge_agent.serving.local_server import LocalServer
+from edge_agent.stages import stage_problems
 from edge_agent.telemetry.reporter import Reporter
 from edge_agent.transport.mqtt import MqttTransport
 from edge_agent.transport.outbox import SqliteOutbox
@@ -222,6 +223,9 @@ class Agent:
             self._event("api_failed", "error", f"the local API cannot be opened: {error}")
 
     def _start_pipeline(self, pipeline: PipelineConfig) -> None:
+        manifests = {version.model: version.manifest for version in self._p.engine.versions()}
+        for key, what in stage_problems(pipeline, manifests):
+            self._event("stage_misfit", "warning", f"{pipeline.name}: {key}: {what}", pipeline=pipeline.name)
         try:
             if reason := self._p.engine.open_pipeline(pipeline):
                 self._event("pipeline_waiting", "warning", f"{pipeline.name} does not run yet: {reason}", pipeline=pipeline.name)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from edge_agent.board import choose_profile, device_facts, require_runtime, require_update_libraries
 from edge_agent.bundle.archive import read_manifest
-from edge_agent.config import AgentConfig
+from edge_agent.bundle.manifest import Manifest
+from edge_agent.config import AgentConfig, PipelineConfig
 from edge_agent.config_file import load_config
-from edge_agent.errors import BundleError, ConfigError, Problem
+from edge_agent.errors import BundleError, ConfigError, EdgeError, Problem
+from edge_agent.places import Places
 from edge_agent.serving.grpc_process import grpc_problem
 from edge_agent.sources.needs import missing_need
+from edge_agent.stages import stage_problems
 from edge_agent.update.compatibility import DeviceFacts, unfit
+from edge_agent.update.store import FileStore
 
 
 def check_config(path: Path, *, as_json: bool) -> int:
@@ -67,12 +73,49 @@ def _check_machine(config: AgentConfig) -> list[Problem]:
         key, what = missing_need(source.kind, source.options)
         if key:
             problems.append(Problem(f"pipelines[{i}].source.{key}", what))
+        problems.extend(_check_sinks(f"pipelines[{i}]", pipeline))
     problems.extend(_check_bundles(config, facts))
+    problems.extend(_check_stages(config))
     for key, folder in (("device.state_dir", config.device.state_dir), ("device.runtime_dir", config.device.runtime_dir)):
         standing = next(p for p in (folder, *folder.parents) if p.exists())
         if not standing.is_dir() or not os.access(standing, os.W_OK):
             problems.append(Problem(key, f"{folder} cannot be written by this user"))
     return problems
+
+
+def _check_sinks(where: str, pipeline: PipelineConfig) -> list[Problem]:
+    """Programs and files that sinks need and this machine does not have."""
+    problems = []
+    for j, sink in enumerate(pipeline.sinks):
+        if sink.kind == "exec" and shutil.which(str(sink.options["command"][0])) is None:
+            problems.append(Problem(f"{where}.sinks[{j}].command", f"{sink.options['command'][0]} is not a program here"))
+        for key in ("token_file", "tls_ca"):
+            file = sink.options.get(key)
+            if file is not None and not os.access(str(file), os.R_OK):
+                problems.append(Problem(f"{where}.sinks[{j}].{key}", f"{file} is missing or not readable"))
+    return problems
+
+
+def _check_stages(config: AgentConfig) -> list[Problem]:
+    """Models that do not fit one after the other, as they are installed here or are to be."""
+    manifests = {}
+    for model in config.models:
+        with contextlib.suppress(EdgeError, OSError):
+            manifest = _installed(config.device.state_dir, model.name) or (model.bundle and read_manifest(model.bundle))
+            if manifest:
+                manifests[model.name] = manifest
+    found = [(i, *problem) for i, pipeline in enumerate(config.pipelines) for problem in stage_problems(pipeline, manifests)]
+    return [Problem(f"pipelines[{i}].{key}", what) for i, key, what in found]
+
+
+def _installed(state_dir: Path, model: str) -> Manifest | None:
+    """The manifest of the version that serves, or would; nothing is made where there is no store yet."""
+    folder = Places(state_dir).store
+    if not (folder / "active").is_dir():
+        return None
+    store = FileStore(folder)
+    digest = store.active(model)
+    return store.manifest(digest) if digest else None
 
 
 def _check_bundles(config: AgentConfig, facts: DeviceFacts | None) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -13,8 +13,9 @@ def status_lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"{status['device']} ({status['profile']}), edge-agent {status['agent_version']}, pid {status['pid']}, {link}"
     yield f"outbox: {status['outbox']['queued']} waiting, {status['outbox']['dropped']} dropped"
     yield from model_lines(status["models"])
+    digests = {model["digest"] for model in status["models"]}
     for pipeline in status["pipelines"]:
-        yield from _pipeline(pipeline)
+        yield from _pipeline(pipeline, digests)
     update = status["update"]
     if update["state"] != "IDLE" or update["reason"]:
         what = update["command"] or {}
@@ -49,7 +50,8 @@ def _manner(model: Mapping[str, Any]) -> Iterator[str]:
             yield f"{count} {what}"
 
 
-def _pipeline(p: Mapping[str, Any]) -> Iterator[str]:
+def _pipeline(p: Mapping[str, Any], digests: Collection[str]) -> Iterator[str]:
+    """``digests`` are what serves: a candidate among them has passed, and is one no more."""
     c = p["counters"]
     restarts = f", {p['restarts']} restarts" if p["restarts"] else ""
     yield (
@@ -60,7 +62,7 @@ def _pipeline(p: Mapping[str, Any]) -> Iterator[str]:
         counts = ", ".join(f"{s[word]} {word}" for word in ("given", "emitted", "dropped", "failed", "waiting"))
         yield f"  sink {name}: {counts}"
     shadow = p.get("shadow")
-    if shadow:
+    if shadow and shadow["digest"] not in digests:
         yield f"  beside it {shadow['digest'][:12]}: {shadow['windows']} windows, {shadow['disagreed']} differ, {shadow['failed']} failed"
     if p["last_error"]:
         yield f"  last error: {p['last_error']}"

@@ -28,7 +28,9 @@ def serve(channel: Channel) -> int:
             runtime, manifest = _load(channel, order, clock)
         except (EdgeError, MemoryError) as error:
             blameless = isinstance(error, (RuntimeMissing, MemoryError))
-            reason = str(error) or "not enough memory to load the model"
+            limit_mib = order["memory_limit_mib"]
+            within = f" within the {limit_mib} MiB of engine.memory_limit_mib" if limit_mib else ""
+            reason = str(error) or f"not enough memory to load the model{within}"
             channel.send({"event": "failed", "reason": reason, "blameless": blameless}, timeout_s=1.0)
             return 1
         from edge_agent.inference.worker_loop import WorkerLoop
