@@ -46,7 +46,7 @@ def complaints(baseline: Baseline | None, now: HealthSample, elapsed_s: float, l
     """
     reasons = []
     if now.crashes > limits.max_crashes:
-        reasons.append(f"crashed {now.crashes} times while it was watched")
+        reasons.append("crashed" if now.crashes == 1 else f"crashed {now.crashes} times")
     if now.windows + now.errors >= limits.min_windows:
         reasons += _errors(baseline, now, limits)
     due = baseline.rate_hz * elapsed_s if baseline else 0.0
