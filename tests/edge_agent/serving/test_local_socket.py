@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_agent.__main__ import main
-from edge_agent.errors import AgentUnreachable, CommandError
+from edge_agent.errors import AgentUnreachable, CommandError, StoreError
 from edge_agent.serving.local_client import call_agent
 from edge_agent.serving.local_server import MAX_CONNECTIONS, LocalServer, Progress
 from edge_agent.serving.local_socket import connect
@@ -87,6 +87,16 @@ def test_a_stale_socket_of_a_dead_agent_is_replaced(tmp_path: Path) -> None:
     server.start()
     assert call_agent(path, {"call": "echo"})["attached"] is None
     server.stop()
+
+
+def test_a_socket_in_use_and_a_file_that_is_none_are_left_alone(server: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.txt"
+    precious.write_text("years of work")
+    for taken in (server, precious):
+        with pytest.raises(StoreError, match=str(taken)):
+            LocalServer(taken).start()
+    assert precious.read_text() == "years of work"
+    assert call_agent(server, {"call": "echo"})["attached"] is None
 
 
 @pytest.mark.parametrize("command", [["status"], ["models"], ["rollback", "digits"]])
