@@ -15,6 +15,8 @@ from edge_agent.sources.decoder import Decoder, choose_decoder, next_sample
 from edge_agent.values import Sample
 
 _READ_BYTES = 1 << 18
+_FAREWELL_BYTES = 8 << 20
+"""What is still read of a sender when the next one knocks: more than the kernel holds of it, and no reason to keep the next one waiting."""
 _CONNECT_TIMEOUT_S = 2.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
@@ -30,13 +32,15 @@ def open_source(name: str, options: Mapping[str, Any], inbox: object = None, *, 
 
 class SocketSource:
     """A connection that is lost is a SourceError when this side made it. When this side listens, the next sender is waited for, and one
-    that comes while another is there takes its place: a sensor that lost power comes back before its old connection is known to be dead."""
+    that comes while another is there takes its place: a sensor that lost power comes back before its old connection is known to be dead.
+    What the one before it had sent until then is read first."""
 
     def __init__(self, name: str, address: Address, decoder: Decoder, clock: Clock, *, listen: bool) -> None:
         self.name = name
         self._address, self._decoder, self._clock, self._listens = address, decoder, clock, listen
         self._listener: socket.socket | None = None
         self._peer: socket.socket | None = None
+        self._farewell_bytes = _FAREWELL_BYTES
 
     @property
     def garbage(self) -> int:
@@ -81,15 +85,17 @@ class SocketSource:
         for fd in watched:
             poller.register(fd, select.POLLIN)
         ready = [watched[fd] for fd, _ in poller.poll(timeout_ms)]
-        if self._listener in ready:
+        knocks = self._listener in ready
+        if self._peer is not None and self._peer in ready and (not knocks or self._farewell_bytes > 0):
+            data = self._peer.recv(_READ_BYTES)
+            if not data:
+                raise SourceError("the other side closed it")
+            self._farewell_bytes = self._farewell_bytes - len(data) if knocks else _FAREWELL_BYTES
+            return data
+        if knocks:
+            self._farewell_bytes = _FAREWELL_BYTES
             self._accept(self._listener)
-            return b""
-        if not ready or self._peer is None:
-            return b""
-        data = self._peer.recv(_READ_BYTES)
-        if not data:
-            raise SourceError("the other side closed it")
-        return data
+        return b""
 
     def _accept(self, listener: socket.socket | None) -> None:
         if listener is None:

@@ -102,6 +102,55 @@ def test_listening_takes_one_sender_after_the_other(kind: str, tmp_path: Path) -
     source.close()
 
 
+def test_what_a_sender_had_sent_is_read_before_the_next_one_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    source = open_source("s", {"address": f"unix:{path}", "listen": True})
+    source.open()
+    gone, alive, fresh = (socket.socket(socket.AF_UNIX) for _ in range(3))
+    gone.connect(str(path))
+    gone.sendall(b"1\n2\n")
+    assert collect(source, 1)[0].values == (1,)
+    gone.sendall(b"3\n4\n")
+    gone.close()
+    alive.connect(str(path))  # nobody reads at this moment
+    alive.sendall(b"5\n6\n")
+    assert [sample.values for sample in collect(source, 5)] == [(2,), (3,), (4,), (5,), (6,)]
+    alive.sendall(b"7\n")
+    fresh.connect(str(path))
+    fresh.sendall(b"8\n")
+    assert [sample.values for sample in collect(source, 2)] == [(7,), (8,)]
+    assert alive.recv(1) == b"", "the one before it was let go"
+    source.close()
+    for peer in (alive, fresh):
+        peer.close()
+
+
+def test_a_sender_that_never_pauses_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    source = open_source("s", {"address": f"unix:{path}", "listen": True, "framing": "raw", "dtype": "uint8", "shape": [65536]})
+    source.open()
+    flood, fresh = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    flood.connect(str(path))
+    flood.setblocking(False)
+    fresh.connect(str(path))
+    fresh.sendall(b"\1" * 65536)
+    values: set[int] = set()
+
+    def heard() -> bool:
+        try:
+            flood.send(b"\0" * (1 << 20))
+        except (BlockingIOError, BrokenPipeError):
+            pass
+        sample = source.read(0.0)
+        values.update([] if sample is None else {int(sample.values.max())})
+        return 1 in values
+
+    wait_for(heard, what="a reading of the second sender")
+    source.close()
+    for peer in (flood, fresh):
+        peer.close()
+
+
 def test_a_socket_file_left_by_a_dead_process_is_replaced_but_a_living_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as dead:
