@@ -64,7 +64,8 @@ class FrontHandle:
         self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
         self._told_models: list[dict[str, Any]] = []
         self._stopping = False
-        self._moved_s = self._heard_s = monotonic_s(context.clock)
+        self._moved_s = monotonic_s(context.clock)
+        self._heard_s: float | None = None  # a process that is being started may take its time
         self.child = self._spawn()
         self.linkage = Linkage("the local API", self._send, context.link_numbers, slots=SLOTS, single=False)
 
@@ -116,7 +117,9 @@ class FrontHandle:
 
     def end_if_stuck(self, now_s: float) -> None:
         """Kill a process that has fallen silent; it is started again like one that died."""
-        if self.alive and not self._stopping and not self.child.doomed and now_s - self._heard_s > self._context.silent_s:
+        if self._heard_s is None or not self.alive or self._stopping or self.child.doomed:
+            return
+        if now_s - self._heard_s > self._context.silent_s:
             what = f"{self.name} has said nothing for {now_s - self._heard_s:.0f} s and is started again"
             self._context.tell("api_stuck", "error", what, {"pid": self.child.pid})
             self._context.zygote.kill(self.child)
@@ -196,5 +199,5 @@ class FrontHandle:
             self._context.loop.later(AGAIN_S, self._restart)
             return
         self._told_models = []
-        self._moved_s = self._heard_s = monotonic_s(self._context.clock)
+        self._moved_s, self._heard_s = monotonic_s(self._context.clock), None
         self._on_change(self)

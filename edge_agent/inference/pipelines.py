@@ -54,7 +54,8 @@ class PipelineHandle:
         self._versions: dict[str, str] = {}
         self._undelivered = 0
         self._stopping = False
-        self._moved_s = self._heard_s = monotonic_s(context.clock)
+        self._moved_s = monotonic_s(context.clock)
+        self._heard_s: float | None = None  # a process that is being started may take its time
         self.child = self._spawn()
         self.linkage = Linkage(f"pipeline {config.name}", self._send, context.link_numbers, slots=SLOTS, single=True)
 
@@ -93,7 +94,9 @@ class PipelineHandle:
 
     def end_if_stuck(self, now_s: float) -> None:
         """Kill a process that has fallen silent; it is started again like one that died."""
-        if self.alive and not self._stopping and not self.child.doomed and now_s - self._heard_s > self._context.silent_s:
+        if self._heard_s is None or not self.alive or self._stopping or self.child.doomed:
+            return
+        if now_s - self._heard_s > self._context.silent_s:
             what = f"{self.name} has said nothing for {now_s - self._heard_s:.0f} s and is started again"
             self._context.tell("pipeline_stuck", "error", what, {"pipeline": self.name, "pid": self.child.pid})
             self._context.zygote.kill(self.child)
@@ -218,7 +221,7 @@ class PipelineHandle:
             self._context.loop.later(AGAIN_S, self._restart)
             return
         self._restarts += 1
-        self._heard_s = monotonic_s(self._context.clock)
+        self._heard_s = None
         self.told = PipelineTold()
         self._on_change(self)
 
