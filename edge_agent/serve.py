@@ -29,6 +29,8 @@ from edge_agent.values import Event
 DEFAULT_LISTEN = ("127.0.0.1:8500",)
 GRPC_SOCKET = "grpc.sock"
 """Where the gRPC process asks the API: a socket of theirs in the folder of this run."""
+MOST_WORKERS = 64
+"""As in a configuration."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -54,6 +56,8 @@ def serve(options: ServeOptions) -> int:
     require_runtime()
     if options.name and len(options.files) > 1:
         raise ConfigError([Problem("--name", "is for one file; several are called what their files are called")])
+    if options.workers > MOST_WORKERS:
+        raise ConfigError([Problem("--workers", f"at most {MOST_WORKERS}")])
     problem = grpc_problem("--grpc") if options.grpc else None
     if problem is not None:
         raise ConfigError([problem])
@@ -158,9 +162,16 @@ class _Serving:
         """The file of ``model`` as it is now: proven where it brings what to prove it with, and only then in place of the one before."""
         before = self._files.active(model)
         digest = self._files.again(model)
-        self._engine.load(model)
-        if digest == before:
-            return
+        try:
+            self._engine.load(model)
+            if digest != before:
+                self._replace(model, digest)
+        except EdgeError:
+            self._files.put_back(model, before)
+            raise
+        self._files.forget(before)
+
+    def _replace(self, model: str, digest: str) -> None:
         if self._files.trusted(digest):
             report = self._engine.try_candidate(model, digest, self._files.manifest(digest), self._files.folder(digest))
             if not report.passed:

@@ -15,6 +15,7 @@ from edge_agent.errors import EdgeError, ModelError
 from edge_agent.inference.describing import Description
 
 MODEL_ENDINGS = (".onnx", ".tflite")
+_LOCATION = re.compile(rb"\x0a\x08location\x12")
 
 
 class ServedFiles:
@@ -33,7 +34,11 @@ class ServedFiles:
             raise ModelError(f"{path}: there is no such file")
         digest = sha256_file(path)
         if digest not in self._versions:
-            self._versions[digest] = self._bundle(path, digest) if path.suffix == archive.EXTENSION else self._bare(path, digest)
+            try:
+                self._versions[digest] = self._bundle(path, digest) if path.suffix == archive.EXTENSION else self._bare(path, digest)
+            except EdgeError:
+                self.forget(digest)
+                raise
         manifest, folder = self._versions[digest]
         name = name or manifest.name
         if self._files.get(name, path) != path:
@@ -48,6 +53,17 @@ class ServedFiles:
             raise EdgeError(f"model {model}: no file of this name is served")
         self.add(self._files[model], model)
         return self._active[model]
+
+    def put_back(self, model: str, digest: str) -> None:
+        """``digest`` is what serves, not the version that :meth:`again` took in."""
+        failed, self._active[model] = self._active[model], digest
+        self.forget(failed)
+
+    def forget(self, digest: str) -> None:
+        """Remove the copy of a version that no model serves any more. Who has it open keeps it."""
+        if digest not in self._active.values():
+            self._versions.pop(digest, None)
+            shutil.rmtree(self._scratch / digest, ignore_errors=True)
 
     def trusted(self, digest: str) -> bool:
         """Whether the version has golden inputs to be proven with."""
@@ -75,7 +91,7 @@ class ServedFiles:
         try:
             found = self._describe(model)
         except ModelError as error:
-            raise ModelError(f"{path}: {str(error).removeprefix(f'{model}: ')}") from None
+            raise ModelError(f"{path}: {str(error).removeprefix(f'{model}: ').removeprefix(f'{model.name}: ')}") from None
         entry = FileEntry(model.name, "model", model.stat().st_size, digest)
         return Manifest(name_of(path), "1", RuntimeRequirement(found.runtime), (entry,), found.inputs, found.outputs), folder
 
@@ -86,11 +102,29 @@ def _taken_in(path: Path, folder: Path) -> Path:
     data = path.read_bytes()
     model = folder / f"model{path.suffix.lower()}"
     model.write_bytes(data)
-    if path.suffix.lower() == ".onnx":
-        for beside in path.parent.iterdir():
-            if beside != path and beside.is_file() and beside.name.encode() in data:
-                shutil.copyfile(beside, folder / beside.name)
+    for name in _weights_named(data) if path.suffix.lower() == ".onnx" else ():
+        if (path.parent / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path.parent / name, folder / name)
     return model
+
+
+def _weights_named(data: bytes) -> list[str]:
+    """Files below its folder in which an ONNX model says that weights lie: each is the entry ``location`` of a tensor's external_data.
+
+    Found by its bytes (onnx.proto, StringStringEntryProto: key, value), so that no reader of ONNX is needed. A name that leads out of the
+    folder is left out, as ONNX Runtime does not follow it either.
+    """
+    found = set()
+    for match in _LOCATION.finditer(data):
+        size, at, shift = 0, match.end(), 0
+        for at in range(match.end(), min(match.end() + 3, len(data))):  # a varint, the lowest seven bits first
+            size |= (data[at] & 0x7F) << shift
+            shift += 7
+            if data[at] < 0x80:
+                break
+        found.add(data[at + 1 : at + 1 + size].decode("utf-8", "replace"))
+    return sorted(name for name in found if name and not name.startswith("/") and ".." not in name.split("/") and "\0" not in name)
 
 
 def name_of(path: Path) -> str:

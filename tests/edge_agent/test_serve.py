@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from models import tiny_bundle
+from onnx import TensorProto, helper, load_model, save_model
 
 from benchmarks.tiny_model import linear_graph
 from edge_agent.addresses import Address, bad_address, parse_address
-from edge_agent.served_files import name_of
+from edge_agent.inference.describing import Description
+from edge_agent.served_files import ServedFiles, name_of
 
 pytestmark = pytest.mark.timeout(60)
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
@@ -29,9 +32,9 @@ def start() -> Iterator[Start]:
     """Starts the command and waits for the address it prints."""
     running: list[subprocess.Popen[str]] = []
 
-    def begin(*arguments: str | Path, models: int = 1) -> tuple[subprocess.Popen[str], str]:
+    def begin(*arguments: str | Path, models: int = 1, env: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[str], str]:
         command = [str(Path(sys.executable).parent / "edge-agent"), "serve", *map(str, arguments), "--listen", "127.0.0.1:0"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         running.append(process)
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(models)]
@@ -123,6 +126,7 @@ def test_a_model_is_unloaded_and_loaded(start: Start, model: Path) -> None:
         (["broken.onnx"], "broken.onnx", 1),
         (["good.onnx", "--listen", "0.0.0.0:80"], "only this machine's own addresses", 2),
         (["good.onnx", "good2.onnx", "--name", "x"], "--name", 2),
+        (["good.onnx", "--workers", "100000"], "--workers: at most 64", 2),
         (["good.onnx", "--token-file", "token"], "chmod 600", 1),
     ],
 )
@@ -170,3 +174,52 @@ def test_bad_addresses(text: str) -> None:
 @pytest.mark.parametrize(("file", "name"), [("a b.onnx", "a-b"), ("ü.tflite", "model"), ("x.edgemodel", "x"), ("..onnx", "model")])
 def test_names_of_files(file: str, name: str) -> None:
     assert name_of(Path(file)) == name
+
+
+@pytest.mark.parametrize("word", [signal.SIGHUP, signal.SIGINT])
+def test_a_closed_terminal_ends_it_and_leaves_nothing_behind(start: Start, model: Path, word: signal.Signals, tmp_path: Path) -> None:
+    process, _ = start(model, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert list(tmp_path.glob("edge-serve-*"))
+    process.send_signal(word)
+    assert process.wait(15) == 0
+    assert not list(tmp_path.glob("edge-serve-*"))
+
+
+def test_a_newer_file_that_does_not_serve_stays_refused_and_replaced_ones_leave_no_copy(start: Start, model: Path, tmp_path: Path) -> None:
+    _, url = start(model, env={**os.environ, "TMPDIR": str(tmp_path)})
+    for column in (1, 2, 1, 0):
+        model.write_bytes(linear_graph(column).SerializeToString())
+        ask(f"{url}/v2/repository/models/my-model/load", {})
+    assert len(list(tmp_path.glob("edge-serve-*/*"))) == 1
+    for content in (b"no model at all", two_free_dimensions(), two_free_dimensions()):
+        model.write_bytes(content)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(f"{url}/v2/repository/models/my-model/load", {})
+        assert ("free dimension" if len(content) > 20 else "refuses it") in json.loads(refused.value.read())["error"]
+        assert infer(url) == [10.0, 0.0, 0.0]
+    assert len(list(tmp_path.glob("edge-serve-*/*"))) == 1
+
+
+def two_free_dimensions() -> bytes:
+    """A model that can be read but not linked to."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["a", "b"]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    data: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return data
+
+
+def test_weights_beside_the_model_are_taken_along_and_nothing_else(tmp_path: Path) -> None:
+    graph = linear_graph()
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "x").write_bytes(b"a file that is called like a tensor")
+    save_model(graph, tmp_path / "parts" / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    model = load_model(tmp_path / "parts" / "m.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = "parts/w.bin"
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    files = ServedFiles(scratch, lambda path: Description("onnx", (), ()))
+    files.add(tmp_path / "m.onnx")
+    taken = {str(path.relative_to(next(scratch.iterdir()))) for path in scratch.rglob("*") if path.is_file()}
+    assert taken == {"model.onnx", "parts/w.bin"}
