@@ -28,7 +28,7 @@ from benchmarks.inference.soaking.house import PIPELINES, WIRE, House, until
 from benchmarks.inference.soaking.ledger import Ledger
 from benchmarks.inference.soaking.numbered import MOST
 from benchmarks.inference.soaking.swaps import Swapper, Swaps
-from benchmarks.inference.soaking.verdict import LAG_S, judge
+from benchmarks.inference.soaking.verdict import LAG_S, explained, judge
 from benchmarks.inference.soaking.watch import Watch
 
 SECONDS, QUICK_SECONDS = 3600.0, 120.0
@@ -110,8 +110,9 @@ class Soak:
         wrong = len(self.watch.violations) + len(self.swaps.violations) + len(self.faults.violations)
         wrong += sum(len(ledger.violations) for ledger in self.ledgers.values()) + sum(len(c.answers.wrong) for c in self.clients)
         done = f"{len(self.faults.done)} faults, {len(self.swaps.updates)} updates, {self.feed.sent} readings"
-        failed = sum(len(client.answers.failures) for client in self.clients)
-        print(f"  {left_s:.0f} s left: {done}, {failed} requests failed, {wrong} violations so far", flush=True)
+        failures = [failure for client in self.clients for failure in client.answers.failures]
+        wrong += sum(not explained(failure, self.faults.done) for failure in failures)
+        print(f"  {left_s:.0f} s left: {done}, {len(failures)} requests failed, {wrong} violations so far", flush=True)
         for what in [*self.watch.violations, *self.swaps.violations, *self.faults.violations][:5]:
             print(f"    {what[:300]}", flush=True)
         for ledger in self.ledgers.values():

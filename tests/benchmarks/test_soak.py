@@ -18,7 +18,7 @@ from benchmarks.inference.soaking.house import WIRE, House
 from benchmarks.inference.soaking.ledger import Ledger, Tail
 from benchmarks.inference.soaking.numbered import is_answer, number_of, numbered_bundle, reading, weights
 from benchmarks.inference.soaking.swaps import Swaps, Update
-from benchmarks.inference.soaking.verdict import _explained
+from benchmarks.inference.soaking.verdict import explained
 from benchmarks.inference.soaking.watch import Watch
 from edge_agent.bundle.archive import read_bundle
 
@@ -141,7 +141,7 @@ def test_a_status_that_does_not_add_up_and_a_count_that_goes_back(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("status", "took_s", "fault", "explained"),
+    ("status", "took_s", "fault", "right"),
     [
         (0, 0.1, Fault("api", "KILL", 0, 0), True),
         (0, 0.1, Fault("api", "PAUSE", 0, NS), False),
@@ -153,6 +153,6 @@ def test_a_status_that_does_not_add_up_and_a_count_that_goes_back(tmp_path: Path
     ],
 )
 def test_a_failed_request_is_explained_by_what_ends_requests_and_by_nothing_else(
-    status: int, took_s: float, fault: Fault, explained: bool
+    status: int, took_s: float, fault: Fault, right: bool
 ) -> None:
-    assert bool(_explained(Failure(0, int(took_s * NS), status, "x"), [fault])) == explained
+    assert bool(explained(Failure(0, int(took_s * NS), status, "x"), [fault])) == right

@@ -21,6 +21,7 @@ GROWTH_MIB = {"control": 4.0, "zygote": 2.0, "pipeline": 4.0, "api": 4.0, "worke
 MORE_DESCRIPTORS, MORE_PROCESSES = 4, 1
 EARLY_S, LATE_S = 600.0, 120.0
 FEW = 25
+DEADLINE = "at its deadline"
 NS = 1_000_000_000
 
 
@@ -77,8 +78,10 @@ def _client(name: str, client: Client, faults: list[Fault], violations: list[str
     answers = client.answers
     violations += [f"client {name}: wrong: {what}" for what in answers.wrong[:FEW]]
     reasons: Counter[str] = Counter()
+    late: list[str] = []
     for failure in answers.failures:
-        reason = _explained(failure, faults)
+        reason = explained(failure, faults)
+        late += [f"{failure.text}; {_near(failure, faults)}"] if reason == DEADLINE else []
         reasons[reason or "unexplained"] += 1
         if not reason and reasons["unexplained"] <= FEW:
             took_s = (failure.ended_ns - failure.began_ns) / NS
@@ -87,12 +90,13 @@ def _client(name: str, client: Client, faults: list[Fault], violations: list[str
         "good": answers.good,
         "wrong": answers.wrong[:FEW],
         "failed": dict(reasons),
+        "at_the_deadline": late[:FEW],
         "slowest_ms": answers.slowest_ms,
         "over_100_ms": answers.over_100_ms,
     }
 
 
-def _explained(failure: Failure, faults: list[Fault]) -> str:
+def explained(failure: Failure, faults: list[Fault]) -> str:
     """Why a request failed, where it had a right to; empty where it had none."""
     began, ended = failure.began_ns, failure.ended_ns
     if failure.status == 0:
@@ -101,7 +105,7 @@ def _explained(failure: Failure, faults: list[Fault]) -> str:
         ends = [fault for fault in _during(faults, began - NS, ended, "api", "zygote") if fault.how != "PAUSE"]
         return "with the API's process killed or hanging" if ends else ""
     if failure.status in (503, 504) and ended - began >= (DEADLINE_S - 0.05) * NS:
-        return "at its deadline"
+        return DEADLINE
     if failure.status == 503 and _during(faults, began - 3 * NS, ended, "agent"):
         return "while the agent started"
     hits = _during(faults, began - int(DEADLINE_S * NS), ended, "worker", "zygote")
