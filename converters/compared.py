@@ -26,7 +26,7 @@ def compared(first: Answers, second: Answers, latencies: tuple[Latency, Latency]
         "first": _one(first, latencies[0]),
         "second": _one(second, latencies[1]),
         "samples": len(first.split.evaluate),
-        "size_ratio": len(second.subject.data) / len(first.subject.data),
+        "size_ratio": second.subject.files.bytes / first.subject.files.bytes,
         "latency_ratio": None if speed is None else asdict(speed),
         **{key: _plain(value) for key, value in asdict(found).items() if key not in ("disagreements", "samples", "unmeasured")},
         "disagreements": [asdict(item) for item in found.disagreements[:MAX_LISTED]],
@@ -56,7 +56,7 @@ def _named_alike(proof: Proof, reference: Proof) -> Proof:
     names = [spec.name for spec in reference.outputs]
     outputs = tuple(replace(spec, name=name) for spec, name in zip(proof.outputs, names, strict=True))
     values = {name: proof.values[spec.name] for name, spec in zip(names, proof.outputs, strict=True)}
-    return Proof(proof.path, proof.runtime, proof.version, proof.inputs, outputs, values)
+    return Proof(proof.path, proof.runtime, proof.version, proof.inputs, outputs, values, proof.bytes, proof.bytes_beside)
 
 
 def _one(answers: Answers, latency: Latency) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _one(answers: Answers, latency: Latency) -> dict[str, Any]:
     return {
         "model": subject.title,
         "file": subject.path.name,
-        "bytes": len(subject.data),
+        "bytes": subject.files.bytes,
         "runtime": proof.runtime,
         "runtime_version": proof.version,
         "latency_us": asdict(latency),

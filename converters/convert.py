@@ -17,7 +17,8 @@ from converters.golden import choose_cases, make_cases, tolerance, widened
 from converters.isolate import JobServer
 from converters.original import Original
 from converters.outputs import beside_bundle, check_apart, check_outputs, page_files
-from converters.pack import REPORT, Written, manifest_for, model_path, write_all
+from converters.pack import REPORT, Written, manifest_for, model_files, write_all
+from converters.placing import placed
 from converters.prepare import Prepared, prepare
 from converters.recipe import Recipe, encode
 from converters.report.page import render
@@ -104,7 +105,7 @@ def _packed(findings: Findings, chosen: Tried, goal: Goal, original: Original, o
     recipe = findings.recipe
     cases, files = _golden(findings, chosen, original)
     findings = replace(findings, golden_cases=len(cases))
-    files[model_path(chosen.candidate.runtime)] = chosen.candidate.data
+    files.update(model_files(chosen.candidate.runtime, placed(chosen.candidate.data, chosen.candidate.runtime, recipe.weights)))
     files[REPORT] = render(report_tree(findings, timings=False)).encode()
     facts = (quality(findings), encode(recipe, tools=tool_versions(), samples_sha256=original.samples.sha256()))
     manifest = manifest_for(recipe, goal, findings.source, chosen, cases, files, facts)

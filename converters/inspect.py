@@ -34,6 +34,7 @@ def describe(manifest: Manifest, tree: dict[str, Any]) -> str:
         f"  bundle       {tree['bundle']['bytes']} bytes, every file's hash checked",
         f"  sha256       {tree['bundle']['sha256']}",
         f"  model        {manifest.model_file.path}, {manifest.model_file.bytes} bytes",
+        *(f"  weights      {entry.path}, {entry.bytes} bytes, beside the model" for entry in manifest.weights_files),
         f"  runtime      {runtime.name} {runtime.minimum or 'any version'}{' or newer' if runtime.minimum else ''}{excluded}",
         f"  made for     {', '.join(needs.profiles) or 'any board'}; {', '.join(needs.arch) or 'any processor'}",
         f"  budget       {needs.latency_p95_ms:g} ms (95th percentile), {needs.peak_rss_mib:g} MiB",

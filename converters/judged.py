@@ -24,7 +24,7 @@ def judged(answers: Answers, latency: Latency) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "model": subject.title,
         "file": subject.path.name,
-        "bytes": len(subject.data),
+        "bytes": subject.files.bytes,
         "runtime": proof.runtime,
         "runtime_version": proof.version,
         "samples": len(answers.split.evaluate),

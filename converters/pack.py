@@ -1,4 +1,4 @@
-"""The bundle: model, golden cases, report and the manifest that says what they are."""
+"""The bundle: model (and its weights, where they lie beside it), golden cases, report and the manifest that says what they are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from converters.errors import InputError
 from converters.goal import Goal
 from converters.model import Source
 from converters.outputs import beside_bundle
+from converters.placing import WEIGHTS_NAME, ModelFiles
 from converters.recipe import Recipe
 from converters.report.written import Reports
 from converters.targets.versions import stricter
@@ -70,8 +71,9 @@ def manifest_for(
     )
 
 
-def model_path(runtime: str) -> str:
-    return f"model.{runtime}"
+def model_files(runtime: str, model: ModelFiles) -> dict[str, bytes]:
+    """``model`` under its names in the bundle."""
+    return {f"model.{runtime}": model.model, **model.beside}
 
 
 def write_all(out: Path, manifest: Manifest, files: Mapping[str, bytes], made: Reports) -> Written:
@@ -103,4 +105,4 @@ def created() -> str:
 def _role(path: str) -> str:
     if path.startswith("golden/"):
         return "golden"
-    return "report" if path == REPORT else "model"
+    return {REPORT: "report", WEIGHTS_NAME: "weights"}.get(path, "model")

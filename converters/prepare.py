@@ -58,7 +58,8 @@ def prepare(asked: Asked, samples: Path, recipe: Recipe, folder: Path, tell: Tel
         Thread(target=_import_schema, daemon=True).start()
     held = samples_file(samples, folder)
     processing = recipe.processing
-    workshop = Workshop(folder, held, processing.preprocess, state=processing.state, sizes=dict(recipe.shapes), server=server)
+    sizes = dict(recipe.shapes)
+    workshop = Workshop(folder, held, processing.preprocess, state=processing.state, sizes=sizes, weights=recipe.weights, server=server)
     source = open_source(asked, workshop, folder, tell, passes=recipe.scheme != "as-is")
     schemes = schemes_to_try(source, goal, recipe)
     if held != samples:

@@ -12,7 +12,7 @@ from converters.errors import InputError
 from converters.gather.said import as_tree, from_tree
 from converters.metrics.said import MetricSaid
 from converters.processing import Processing
-from converters.words import CALIBRATORS, SCHEMES, TARGETS
+from converters.words import CALIBRATORS, PLACES, SCHEMES, TARGETS
 from edge_agent.bundle.manifest import Step, valid_name, valid_version
 
 RECIPE_FORMAT = 1
@@ -25,7 +25,8 @@ class Recipe:
     """The options of a build. ``max_drop`` is the share of right answers that may be lost; ``min_sqnr_db`` the quality asked of models
     that do not classify; ``calibration`` and ``evaluation`` the most samples used for each; ``shapes`` the sizes of inputs that the file
     leaves free; ``search`` whether candidates compete; ``strict`` whether the interval of the loss counts instead of the loss seen;
-    ``temperature`` and ``label_weight`` are a distillation's (see :class:`~converters.distil.distil.Lesson`)."""
+    ``weights`` where they lie in a model for ONNX Runtime (see :mod:`converters.placing`); ``temperature`` and ``label_weight`` are a
+    distillation's (see :class:`~converters.distil.distil.Lesson`)."""
 
     name: str
     version: str
@@ -46,6 +47,7 @@ class Recipe:
     strict: bool = False
     force: bool = False
     unproven: bool = False
+    weights: str = "auto"
     shapes: Shapes = ()
     processing: Processing = field(default_factory=Processing)
 
@@ -55,7 +57,12 @@ class Recipe:
                 raise InputError(
                     f"{key}: {value!r}: use 1 to 64 letters, digits and . _ -{' +' * (key == 'version')}, a letter or digit first"
                 )
-        words = (("target", self.target, TARGETS), ("scheme", self.scheme, SCHEMES), ("calibrator", self.calibrator, CALIBRATORS))
+        words = (
+            ("target", self.target, TARGETS),
+            ("scheme", self.scheme, SCHEMES),
+            ("calibrator", self.calibrator, CALIBRATORS),
+            ("pack-weights", self.weights, PLACES),
+        )
         for key, value, known in words:
             if value not in known:
                 raise InputError(f"{key}: {value!r} is not one of {', '.join(known)}")

@@ -72,4 +72,4 @@ def has_weights(node: object, graph: Graph) -> bool:
 def first_rows(proof: Proof, count: int) -> Proof:
     """The same proof, of its first ``count`` samples alone."""
     values = {name: array[:count] for name, array in proof.values.items()}
-    return Proof(proof.path, proof.runtime, proof.version, proof.inputs, proof.outputs, values)
+    return Proof(proof.path, proof.runtime, proof.version, proof.inputs, proof.outputs, values, proof.bytes, proof.bytes_beside)

@@ -19,6 +19,7 @@ def built(outcome: Outcome) -> str:
         f"  {'':12}{'original':>12}{'bundle':>12}",
         *_quality(item, tree),
         f"  {'size':12}{_kb(source['bytes']):>12}{_kb(item['bytes']):>12}   {source['bytes'] / item['bytes']:.2f} times smaller",
+        *_beside(item),
         *_latency(item, tree),
         f"  {'proof':12}{tree['evaluation_samples']} samples, signal to noise {_db(item['sqnr_db'])}, {tree['golden_cases']} golden cases",
         *([f"  {'proven in':12}{', '.join(item['proven_in'])}"] if len(item["proven_in"]) > 1 else []),
@@ -31,6 +32,11 @@ def built(outcome: Outcome) -> str:
         *([f"  {'front':12}{written.png}"] if written.png else []),
     ]
     return "\n".join(lines)
+
+
+def _beside(item: Mapping[str, Any]) -> list[str]:
+    size_bytes = item["bytes_beside"]
+    return [f"  {'weights':12}{_kb(size_bytes)} of it beside the model, where a device can map them"] if size_bytes else []
 
 
 def _latency(item: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:

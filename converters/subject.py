@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from converters.decide import choose_metric, decisions, expected
 from converters.errors import InputError
@@ -13,6 +13,7 @@ from converters.given import read_head
 from converters.isolate import JobServer
 from converters.load import load_source
 from converters.model import Graph
+from converters.placing import ModelFiles
 from converters.processing import Processing
 from converters.samples import Samples, Split
 from converters.state import check_declared, fed
@@ -26,13 +27,13 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """``data`` in ``format`` (onnx, tflite) is the model; ``title`` what people call it; ``graph`` its network where it was read;
-    ``sizes`` what a bundle says of dimensions that its model leaves free."""
+    """``files`` in ``format`` (onnx, tflite) are the model as it is packed; ``title`` what people call it; ``graph`` its network where it
+    was read; ``sizes`` what a bundle says of dimensions that its model leaves free."""
 
     path: Path
     title: str
     format: str
-    data: bytes
+    files: ModelFiles
     processing: Processing
     graph: Graph | None = None
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -59,10 +60,11 @@ def read_subject(path: Path, processing: Processing | None) -> Subject:
         own = Processing(manifest.preprocess, manifest.postprocess, manifest.labels, state=manifest.state)
         sizes = {spec.name: tuple(size or 1 for size in spec.shape) for spec in manifest.inputs}
         said = own if processing is None else replace(processing, state=processing.state or manifest.state)
-        title, data = f"{manifest.name} {manifest.version}", files[manifest.model_file.path]
-        return Subject(path, title, manifest.runtime.name, data, said, sizes=sizes)
+        beside = {PurePosixPath(entry.path).name: files[entry.path] for entry in manifest.weights_files}
+        model = ModelFiles(files[manifest.model_file.path], beside)
+        return Subject(path, f"{manifest.name} {manifest.version}", manifest.runtime.name, model, said, sizes=sizes)
     source = load_source(path)
-    return Subject(path, path.name, source.format, source.data, processing or Processing(), source.graph)
+    return Subject(path, path.name, source.format, ModelFiles(source.data), processing or Processing(), source.graph)
 
 
 def run_subject(
@@ -74,7 +76,7 @@ def run_subject(
     processing, state = subject.processing, subject.processing.state
     workshop = Workshop(folder, held, processing.preprocess, state=state, sizes=subject.sizes, server=server)
     try:
-        inputs, outputs = workshop.ends(subject.data, subject.format)
+        inputs, outputs = workshop.ends(subject.files, subject.format)
         check_declared(state, inputs, outputs, subject.format)
         inputs = fed(inputs, state)
         if held != samples_path:
@@ -86,7 +88,7 @@ def run_subject(
             split = samples.split(calibration=calibration, evaluation=evaluation, seed=seed)
         else:
             split = samples.in_order(evaluation=evaluation)
-        proof = workshop.prove(subject.path.stem, subject.data, subject.format, split.evaluate)
+        proof = workshop.prove(subject.path.stem, subject.files, subject.format, split.evaluate)
     except (ModelError, BundleError) as error:
         raise InputError(f"{subject.path}: {error}") from None
     metric = choose_metric(processing, samples, subject.graph)

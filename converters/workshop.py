@@ -20,6 +20,7 @@ from converters.gather.said import SamplesSaid, as_tree
 from converters.inference import as_json, spec_of
 from converters.isolate import TIMEOUT_S, JobServer, answer_of, run_job
 from converters.model import Graph, to_bytes
+from converters.placing import ModelFiles, placed
 from converters.prune.pruned import Pruned
 from converters.prune.read import read_pruned
 from converters.state import as_tree as state_tree
@@ -36,7 +37,8 @@ APART = ("converters", "device_profiles", "edge_agent")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """A model that loaded and ran: in which runtime, with which tensors, and every output (samples first) by name."""
+    """A model that loaded and ran: in which runtime, with which tensors, and every output (samples first) by name.
+    ``bytes`` are of all its files, ``bytes_beside`` those of weights that lie beside the model's."""
 
     path: Path
     runtime: str
@@ -44,11 +46,14 @@ class Proof:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     values: dict[str, Any]
+    bytes: int = 0
+    bytes_beside: int = 0
 
 
 class Workshop:
     """Works in ``folder`` with the samples in ``samples``, the declared ``preprocess`` steps and ``state``, and ``sizes`` of inputs that
-    files leave free. Jobs run on ``server``, or on one of its own."""
+    files leave free. Models run as they would be packed, with their weights where ``weights`` puts them (see
+    :func:`~converters.placing.placed`). Jobs run on ``server``, or on one of its own."""
 
     def __init__(
         self,
@@ -58,9 +63,11 @@ class Workshop:
         *,
         state: StateSpec | None = None,
         sizes: Mapping[str, Sequence[int]] | None = None,
+        weights: str = "inside",
         server: JobServer | None = None,
     ) -> None:
         self._folder = folder
+        self._weights = weights
         self._server = server or JobServer()
         self._common = {
             "samples": str(samples.resolve()),
@@ -90,15 +97,14 @@ class Workshop:
         with contextlib.suppress(ModelError, InputError):
             self._do(room, {"kind": "check_passes", "what": "the passes", "model": str(model)}, timeout_s=CHECK_TIMEOUT_S)
 
-    def specs(self, data: bytes, extension: str) -> tuple[TensorSpec, ...]:
+    def specs(self, data: bytes | ModelFiles, extension: str) -> tuple[TensorSpec, ...]:
         """The inputs of a model file, as its runtime sees them."""
         return self.ends(data, extension)[0]
 
-    def ends(self, data: bytes, extension: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    def ends(self, data: bytes | ModelFiles, extension: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """Its inputs and outputs."""
         room = self.room("specs")
-        path = room / f"original.{extension}"
-        path.write_bytes(data)
+        path, _ = self._put(room, "original", data, extension)
         answer = self._do(room, {"kind": "specs", "what": "the source", "model": str(path)})
         return _specs(answer["inputs"]), _specs(answer["outputs"])
 
@@ -133,19 +139,17 @@ class Workshop:
         job = {"kind": "prune", "what": "pruning", "rows": list(rows), "shares": list(shares)}
         return read_pruned(room, self._do(room, job, timeout_s=TIMEOUT_S * max(len(shares), 1)))
 
-    def prove(self, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
+    def prove(self, what: str, data: bytes | ModelFiles, extension: str, rows: Sequence[int]) -> Proof:
         """Loads and runs a model file as the device will. Raises ModelError when it does not load, run or survive."""
         room = self.room("infer")
-        path = room / f"{what.replace(' ', '-')}.{extension}"
-        path.write_bytes(data)
+        path, files = self._put(room, what, data, extension)
         answer = self._do(room, {"kind": "infer", "what": what, "model": str(path), "rows": list(rows)})
-        return _proof(path, room, answer)
+        return _proof(path, files, room, answer)
 
-    def prove_in(self, python: Path, what: str, data: bytes, extension: str, rows: Sequence[int]) -> Proof:
+    def prove_in(self, python: Path, what: str, data: bytes | ModelFiles, extension: str, rows: Sequence[int]) -> Proof:
         """As :meth:`prove`, in the runtime that the interpreter ``python`` of another environment has."""
         room = self.room("apart")
-        path = room / f"{what.replace(' ', '-')}.{extension}"
-        path.write_bytes(data)
+        path, files = self._put(room, what, data, extension)
         tree = self._do(room, {"kind": "specs", "what": what, "model": str(path)})
         named = self._do(room, {"kind": "feeds", "what": what, "rows": list(rows), "inputs": tree["inputs"]})
         job = {"what": what, "model": str(path), "rows": list(rows), "state": self._common["state"], "sizes": self._common["sizes"]}
@@ -160,7 +164,7 @@ class Workshop:
         answer = answer_of(room, what, TIMEOUT_S, self._server, command=command, environment=environment)
         for feed in room.glob("feed_*.npy"):
             feed.unlink()
-        return _proof(path, room, answer)
+        return _proof(path, files, room, answer)
 
     def time(self, models: Sequence[Path], rows: Sequence[int], *, budget_s: float) -> list[list[float]]:
         """Microseconds of an inference, for each model and round, measured in turn on one thread."""
@@ -172,18 +176,25 @@ class Workshop:
         """A folder of its own for a job and what it leaves."""
         return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self._folder))
 
+    def _put(self, room: Path, what: str, data: bytes | ModelFiles, extension: str) -> tuple[Path, ModelFiles]:
+        """The model in ``room``, and what of it lies there; files that were divided already stay as they are."""
+        files = placed(data, extension, self._weights) if isinstance(data, bytes) else data
+        path = room / f"{what.replace(' ', '-')}.{extension}"
+        files.write(path)
+        return path, files
+
     def _do(self, room: Path, job: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         return run_job(room, {**self._common, **job}, timeout_s=timeout_s, server=self._server)
 
 
-def _proof(path: Path, room: Path, answer: Mapping[str, Any]) -> Proof:
+def _proof(path: Path, files: ModelFiles, room: Path, answer: Mapping[str, Any]) -> Proof:
     """What the job in ``room`` found; its outputs are taken out of the folder, which may lie in memory."""
     outputs = _specs(answer["outputs"])
     left = room / "outputs.npz"
     with np.load(left) as held:
         values = {spec.name: held[f"output_{i}"] for i, spec in enumerate(outputs)}
     left.unlink()
-    return Proof(path, answer["runtime"], answer["version"], _specs(answer["inputs"]), outputs, values)
+    return Proof(path, answer["runtime"], answer["version"], _specs(answer["inputs"]), outputs, values, files.bytes, files.bytes_beside)
 
 
 def _specs(trees: Sequence[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -90,7 +90,7 @@ def tried(one: Subject, target: str, scheme: str, server: JobServer, old: Path |
     each runtime (empty: fine), ``again`` (same bytes) and ``kept`` (the source's hash)."""
     before = sha256_file(one.case.model)
     board = BOARDS["tflite old" if target == "tflite" and old else target]
-    recipe = Recipe("m", "1", (board,), target, scheme, calibration=64, evaluation=ROWS, search=False, force=True)
+    recipe = Recipe("m", "1", (board,), target, scheme, calibration=64, evaluation=ROWS, search=False, force=True, weights="inside")
     with tempfile.TemporaryDirectory(prefix="edge-corpus-") as name:
         out = Path(name) / "m.edgemodel"
         status, reason = _converted(one.case, recipe, out, server)

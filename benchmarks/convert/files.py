@@ -46,6 +46,7 @@ def ours(model: Path, given: Path, target: str, *options: str) -> Made:
     """The int8 file that the converter makes of ``model`` with the samples ``given``."""
     out = given.with_name(f"{model.stem}-{target}.edgemodel")
     words = ["--profile", "rpi4", "--target", target, "--scheme", "int8", "--force", "--no-search", "-q", "--name", "m", "--version", "1"]
+    words += ["--pack-weights", "inside"]  # the file alone is judged
     command = [sys.executable, "-m", "converters", "build", str(model), "--samples", str(given), "-o", str(out), *words, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode == REFUSED:

@@ -58,7 +58,7 @@ def _measured(one: Subject, folder: Path, server: JobServer) -> dict[str, Any]:
 
 
 def _ours(one: Subject, folder: Path, server: JobServer) -> tuple[Path | None, dict[str, Any]]:
-    recipe = Recipe("m", "1", (BOARD,), calibration=64, evaluation=512)
+    recipe = Recipe("m", "1", (BOARD,), calibration=64, evaluation=512, weights="inside")
     out = folder / f"{one.case.name}.edgemodel"
     try:
         outcome = convert(Asked(str(one.case.model)), one.case.samples, recipe, out, silent, jobs=JOBS, server=server)

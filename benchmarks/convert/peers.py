@@ -77,6 +77,7 @@ def _ours(net: str, room: Path, target: str, files: dict[str, Path], way: str) -
     shutil.copyfile(model(net), copy)
     given = samples(net, room / "samples.npz")
     words = ["--profile", "generic-x86-64", "--target", target, "--scheme", "int8", "--no-search", "-q", "--name", "m", "--version", "1"]
+    words += ["--pack-weights", "inside"]  # the file alone is judged
     command = [sys.executable, "-m", "converters", "build", str(copy), "--samples", str(given), "-o", str(out), *words]
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

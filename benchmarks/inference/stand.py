@@ -38,6 +38,7 @@ class Order:
     net: str = "sense"
     versions: tuple[tuple[str, int], ...] = (("1", 0), ("2", 1))
     external: bool = False
+    mapped: bool = False
     lane: str = "isolated"
     api: bool = True
     play: Play | None = None
@@ -68,6 +69,7 @@ class Stand(Server):
             "model": order.net,
             "bundles": list(map(str, folders.values())),
             "lane": order.lane,
+            "mapped": order.mapped,
             "port": self.port if order.api else 0,
             "rate_hz": play.rate_hz if play else 0,
             "samples": play.samples if play else 0,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.words import CALIBRATORS, SCHEMES, TARGETS
+from converters.words import CALIBRATORS, PLACES, SCHEMES, TARGETS
 
 if TYPE_CHECKING:
     from converters.recipe import Recipe
@@ -52,6 +52,12 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--profile", action="append", required=True, metavar="BOARD", help="board to build for; again for more boards")
     group.add_argument("--target", choices=TARGETS, default="auto", help="model format (default: what fits the board best)")
     group.add_argument("--scheme", choices=SCHEMES, default="auto", help="number format (default: likewise)")
+    group.add_argument(
+        "--pack-weights",
+        choices=PLACES,
+        default="auto",
+        help="in ONNX models: inside the file, or beside it, where a device can map them (default: beside from 1 MiB on)",
+    )
     group.add_argument("--prune", action="store_true", help="also try networks with channels taken out (needs no labels)")
     group.add_argument(
         "--distil", action="store_true", help="also train the pruned networks to answer as the model does (tool environment pytorch)"
@@ -104,6 +110,7 @@ def recipe(options: argparse.Namespace) -> Recipe:
         strict=options.strict,
         force=options.force,
         unproven=options.unproven,
+        weights=options.pack_weights,
         shapes=shapes_said(options.shape),
         processing=read_processing(options.processing) if options.processing else Processing(),
     )

@@ -80,7 +80,8 @@ def _size(tree: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[str, list[s
     before, after = tree["source"]["bytes"], item["bytes"]
     factor = before / after
     words = f"{factor:.2f} times smaller" if factor >= 1 else f"{1 / factor:.2f} times larger"
-    return kb(after), [words, f"the file was {kb(before)}"]
+    beside = [f"{kb(item['bytes_beside'])} of it weights beside the model"] if item.get("bytes_beside") else []
+    return kb(after), [words, f"the file was {kb(before)}", *beside]
 
 
 def _speed(tree: Mapping[str, Any], item: Mapping[str, Any]) -> list[tuple[str, list[str]]]:

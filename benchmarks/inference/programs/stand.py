@@ -30,8 +30,8 @@ MOST_EVENTS = 64
 
 
 class Stand:
-    """``order``: model, bundles (folders with ``manifest.json``, the first one serves first), lane, port (0: no API), rate_hz (0: no
-    pipeline), samples, policy, queue, recording, predictions (where the pipeline writes), engine (keys of EngineConfig)."""
+    """``order``: model, bundles (folders with ``manifest.json``, the first one serves first), lane, mapped, port (0: no API), rate_hz (0:
+    no pipeline), samples, policy, queue, recording, predictions (where the pipeline writes), engine (keys of EngineConfig)."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._order = order
@@ -49,7 +49,7 @@ class Stand:
             runtimes=("onnx",),
             publish=lambda pipeline, suffix, prediction: None,
             on_crash_loop=lambda model, digest: None,
-            models=(ModelConfig(self.model, lane=order["lane"]),),
+            models=(ModelConfig(self.model, lane=order["lane"], mapped=order["mapped"]),),
         )
         self._listening: socket.socket | None = None
 
