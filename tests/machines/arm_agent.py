@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-WAIT_S = 120.0
+WAIT_S = 300.0
 TOOL = [sys.executable, "-m", "edge_agent"]
 
 
