@@ -105,4 +105,6 @@ def _inflate(body: bytes, window: int, limit_bytes: int) -> bytes:
         raise HttpError(413, f"the body is larger than {limit_bytes} bytes when decompressed")
     if not stream.eof:
         raise HttpError(400, "the compressed body is cut short")
+    if stream.unused_data:
+        raise HttpError(400, "something follows the compressed body; it must be one piece")
     return data

@@ -20,6 +20,8 @@ BODY_LIMIT_NS = 60_000_000_000
 IDLE_LIMIT_NS = 180_000_000_000
 LINGER_LIMIT_NS = 2_000_000_000
 STUCK_LIMIT_NS = 30_000_000_000
+SPARE_NS = 10_000_000_000
+"""Who has been idle for so long makes room for a client that finds none: connections kept for nothing must not keep others out."""
 _ACCEPTS_A_TURN = 16
 _TURNED_AWAY = 64
 """Clients beyond the limit that are told so and then let go; those beyond these are let go without a word."""
@@ -108,12 +110,22 @@ class Listeners:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             room = self._limits.connections - len(self.connections)
             if room > -_TURNED_AWAY:
+                room += room <= 0 and self._made_room()
                 connection = Connection(shared, sock)
                 self.connections.add(connection)
                 if room <= 0:
                     self._turn_away(connection)
             else:
+                self.refused += 1
                 sock.close()
+
+    def _made_room(self) -> bool:
+        """Let go of the client that has been idle the longest, where that is long."""
+        idle = min((one for one in self.connections if one.idle), key=lambda one: one.began_ns, default=None)
+        if idle is None or self._loop.now_ns - idle.began_ns < SPARE_NS:
+            return False
+        idle.close()
+        return True
 
     def _turn_away(self, connection: Connection) -> None:
         self.refused += 1

@@ -18,6 +18,7 @@ from edge_agent.front.http_head import HttpError
 from edge_agent.front.jobs import submit_arrays
 from edge_agent.front.rooms import Rooms
 from edge_agent.front.served import Served
+from edge_agent.front.v2_tensors import check_count
 from edge_agent.pipeline.postprocess import Postprocess, compile_postprocess
 from edge_agent.pipeline.preprocess import compile_preprocess
 
@@ -40,11 +41,15 @@ def predict(rooms: Rooms, model: str, default: str, connection: Connection, body
 
 def read_values(body: bytes) -> Any:
     """The numbers in ``body``, float32 in two dimensions or more: one row of numbers is one reading. Raises HttpError 400."""
-    text = bytes(body).decode("utf-8", "replace").strip()
+    text = bytes(body).decode("utf-8-sig", "replace").strip()  # some editors and shells put a mark before the first byte
     if not text:
         raise HttpError(400, "the body is empty: send numbers, as JSON or separated by commas")
     try:
-        array = np.asarray(_json_values(text) if text[0] in "[{" else _rows(text), np.float32)
+        array = np.asarray(_json_values(text) if text[0] in "[{" else _rows(text))
+        if array.dtype.kind not in "iufb" and not all(type(value) in (int, float) for value in array.flat):
+            raise HttpError(400, "values must be numbers, not text or null")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
     except (ValueError, TypeError, OverflowError):
         raise HttpError(400, "the body must be numbers: a JSON list, nested to one shape, or lines separated by commas") from None
     return array.reshape(1, -1) if array.ndim < 2 else array
@@ -59,15 +64,7 @@ def _json_values(text: str) -> Any:
         if "values" not in tree:
             raise HttpError(400, 'the object has no key "values"')
         tree = tree["values"]
-    if _holds_text(tree):
-        raise HttpError(400, "values must be numbers, not text")
     return tree
-
-
-def _holds_text(tree: Any) -> bool:
-    while isinstance(tree, list) and tree:
-        tree = tree[0]
-    return isinstance(tree, (str, dict))
 
 
 def _rows(text: str) -> list[list[float]]:
@@ -76,6 +73,9 @@ def _rows(text: str) -> list[list[float]]:
 
 def _tell(connection: Connection, served: Served, outputs: dict[str, Any], arrays: dict[str, Any], values: Any) -> None:
     manifest = served.manifest
+    if not manifest.postprocess:
+        for name, array in outputs.items():
+            check_count(name, array.size)
     postprocess = served.once("postprocess", lambda: _postprocess(manifest))
     postprocess.reset()  # every request is a stream of its own: steps that remember have nothing to remember
     try:

@@ -17,7 +17,7 @@ from edge_agent.front.rooms import Rooms
 from edge_agent.front.served import Served
 from edge_agent.front.statistics import version_number
 from edge_agent.front.v2_request import read_json
-from edge_agent.front.v2_tensors import checked_shape, packed, v2_shape
+from edge_agent.front.v2_tensors import check_count, checked_shape, packed, v2_shape
 from edge_agent.values import TensorSpec
 
 _TYPES = {"FP16": "DT_HALF", "FP32": "DT_FLOAT", "FP64": "DT_DOUBLE"}
@@ -141,7 +141,7 @@ def _shape_of(data: Any) -> tuple[int, ...]:
 
 
 def _tell_rows(connection: Connection, served: Served, arrays: dict[str, Any]) -> None:
-    lists = {name: array.tolist() for name, array in arrays.items()}
+    lists = _lists(arrays)
     if len(lists) == 1:
         connection.json(200, {"predictions": next(iter(lists.values()))})
         return
@@ -152,8 +152,14 @@ def _tell_rows(connection: Connection, served: Served, arrays: dict[str, Any]) -
 
 
 def _tell_columns(connection: Connection, served: Served, arrays: dict[str, Any]) -> None:
-    lists = {name: array.tolist() for name, array in arrays.items()}
+    lists = _lists(arrays)
     connection.json(200, {"outputs": next(iter(lists.values())) if len(lists) == 1 else lists})
+
+
+def _lists(arrays: dict[str, Any]) -> dict[str, Any]:
+    for name, array in arrays.items():
+        check_count(name, array.size)
+    return {name: array.tolist() for name, array in arrays.items()}
 
 
 def _tensor_info(spec: TensorSpec) -> dict[str, Any]:

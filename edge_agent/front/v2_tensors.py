@@ -15,6 +15,9 @@ from edge_agent.runtimes.tensors import fits
 from edge_agent.values import DTYPES
 
 MOST_DIMENSIONS = 8
+MOST_SIZE = 1 << 40
+MOST_JSON_VALUES = 4 << 20
+"""In one output as JSON: a second of processor time and 150 MB, and everybody else waits that long."""
 
 
 def checked_shape(name: str, shape: Any, wanted: tuple[int | None, ...]) -> tuple[int, ...]:
@@ -22,6 +25,8 @@ def checked_shape(name: str, shape: Any, wanted: tuple[int | None, ...]) -> tupl
     whole = isinstance(shape, list) and all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape)
     if not whole:
         raise HttpError(400, f"input {name}: shape must be a list of whole numbers, 0 or more")
+    if any(size >= MOST_SIZE for size in shape):
+        raise HttpError(400, f"input {name}: shape {shape} is larger than any tensor")
     given = tuple(shape)
     if not fits(given, wanted):
         raise HttpError(400, f"input {name}: has shape {shape}, the model takes {shape_text(wanted)}")
@@ -109,9 +114,17 @@ def array_of(place: Place, value: Any, shape: Sequence[int]) -> Any:
 
 
 def listed(place: Place, value: Any, *, flat: bool = True, shape: Sequence[int] = ()) -> Any:
-    """An output's bytes as JSON-ready numbers."""
+    """An output's bytes as JSON-ready numbers. Raises HttpError 400 for too many."""
+    check_count(place.name, len(value) // DTYPES[place.dtype])
     array = np.frombuffer(value, np.dtype(place.dtype))
     return array.tolist() if flat else array.reshape(tuple(shape)).tolist()
+
+
+def check_count(name: str, count: int) -> None:
+    """Raises HttpError 400 unless ``count`` values of an output are few enough for JSON."""
+    if count > MOST_JSON_VALUES:
+        text = f"output {name}: has {count} values, at most {MOST_JSON_VALUES} are written as JSON; ask /v2 for binary_data"
+        raise HttpError(400, text)
 
 
 def shape_text(shape: tuple[int | None, ...]) -> str:

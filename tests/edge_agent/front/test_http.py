@@ -73,6 +73,13 @@ def test_compressed_bodies(standing: FrontRig, coding: str, compress: Callable[[
     assert scores(standing.ask("POST", INFER, body, {"Content-Encoding": coding})) == GOOD
 
 
+def test_what_follows_a_compressed_body_is_not_passed_over(standing: FrontRig) -> None:
+    body = gzip.compress(json.dumps(infer_json([1, 2, 3, 4])).encode())
+    for more in (b"junk", body):
+        answer = standing.ask("POST", INFER, body + more, {"Content-Encoding": "gzip"})
+        assert answer.status == 400 and "follows" in answer.json["error"]
+
+
 def test_a_compressed_body_cannot_grow_beyond_the_limit(make_rig: Callable[..., FrontRig]) -> None:
     rig = make_rig(max_body_bytes=100_000)
     answer = rig.ask("POST", INFER, gzip.compress(bytes(1 << 20)), {"Content-Encoding": "gzip"})

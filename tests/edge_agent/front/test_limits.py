@@ -22,16 +22,17 @@ LIMITS = Limits(head_ns=10_000_000_000, body_ns=60_000_000_000, idle_ns=180_000_
 class Stage:
     """One connection without a process around it; its handler answers with ``size`` bytes, or never."""
 
-    def __init__(self, size: int = 2) -> None:
+    def __init__(self, size: int = 2, limits: Limits = LIMITS) -> None:
         self.clock = ManualClock()
         self.loop = Loop(self.clock)
-        self.listeners = Listeners(self.loop, LIMITS, lambda: None)
+        self.listeners = Listeners(self.loop, limits, lambda: None)
         self.client, ours = socket.socketpair()
         ours.setblocking(False)
         self.client.setblocking(False)
         self.bugs: list[BaseException] = []
         self._size = size
         shared = Shared(self.loop, self._route, b"", lambda _: True, 1 << 20, BodyRoom(1 << 21), self.listeners.gone, self.bugs.append)
+        self.shared = shared
         self.connection = Connection(shared, ours)
         self.listeners.connections.add(self.connection)
 
@@ -90,6 +91,26 @@ def test_a_kept_connection_may_be_idle_for_long_but_not_for_ever() -> None:
     assert stage.open
     stage.after(20)
     assert not stage.open
+
+
+@pytest.mark.parametrize(("idle_s", "let_in"), [(5, False), (15, True)])
+def test_who_is_idle_for_long_makes_room_for_who_finds_none(idle_s: float, let_in: bool) -> None:
+    stage = Stage(limits=Limits(connections=1))
+    stage.send(b"GET / HTTP/1.1\r\n\r\n")
+    assert stage.read() == b"xx"
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as late:
+        listening.setblocking(False)
+        stage.listeners.add(listening, stage.shared)
+        stage.clock.advance_s(idle_s)
+        stage.loop.later(0, stage.loop.stop)
+        stage.loop.run()
+        assert (stage.open, stage.listeners.refused) == (not let_in, int(not let_in))
+        late.settimeout(0.1)
+        if let_in:
+            with pytest.raises(TimeoutError):
+                late.recv(1)
+        else:
+            assert late.recv(100).startswith(b"HTTP/1.1 503 ")
 
 
 def test_a_client_that_does_not_read_its_answer_is_let_go() -> None:

@@ -14,6 +14,7 @@ from echo_model import echo_bundle
 from front_rig import Answer, FrontRig, infer_json
 
 from edge_agent.front.datatypes import V2_OF
+from edge_agent.front.v2_tensors import MOST_JSON_VALUES
 
 INFER = "/v2/models/echo/infer"
 VALUES: dict[str, list[Any]] = {
@@ -268,3 +269,22 @@ def test_the_index_tells_what_is_known(served: FrontRig) -> None:
     refused = served.infer([1, 2, 3, 4], "other")
     assert refused.status == 503 and "does not load" in refused.json["error"]
     assert served.ask("GET", "/v2/health/ready").status == 503
+
+
+def test_an_output_too_large_for_json_is_given_in_binary_alone(make_rig: Callable[..., FrontRig], tmp_path: Path) -> None:
+    rig = make_rig(max_body_bytes=8 << 20)
+    rig.serve(echo_bundle(tmp_path / "echo", "echo", [MOST_JSON_VALUES + 1], dtype="uint8"))
+    body, headers = binary(np.zeros(MOST_JSON_VALUES + 1, np.uint8), binary_out=False)
+    refused = rig.ask("POST", INFER, body, headers)
+    assert refused.status == 400 and "binary_data" in refused.json["error"]
+    body, headers = binary(np.zeros(MOST_JSON_VALUES + 1, np.uint8))
+    assert len(parts(rig.ask("POST", INFER, body, headers))[1]) == MOST_JSON_VALUES + 1
+
+
+def test_a_shape_larger_than_memory_can_be_is_refused(echo: Callable[..., FrontRig]) -> None:
+    rig = echo(["n", 0])
+    for size in (1 << 63, 1 << 64, 10**30):
+        one = {"name": "a", "shape": [size, 0], "datatype": "FP32", "data": []}
+        answer = rig.ask("POST", INFER, {"inputs": [one]})
+        assert answer.status == 400 and "larger" in answer.json["error"]
+    assert rig.ask("POST", INFER, {"inputs": [{**one, "shape": [3, 0]}]}).status == 200

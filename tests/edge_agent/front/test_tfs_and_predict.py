@@ -84,7 +84,9 @@ def test_mistakes_are_answered_with_an_error(standing: FrontRig, path: str, aske
     assert answer.json["error"]
 
 
-@pytest.mark.parametrize("body", [b"[1,2,3,4]", b"[[1,2,3,4]]", b'{"values":[1,2,3,4]}', b"1, 2, 3, 4\n", b"1 2 3 4", b"1;2;3;4"])
+@pytest.mark.parametrize(
+    "body", [b"[1,2,3,4]", b"[[1,2,3,4]]", b'{"values":[1,2,3,4]}', b"1, 2, 3, 4\n", b"1 2 3 4", b"1;2;3;4", b"\xef\xbb\xbf[1,2,3,4]"]
+)
 def test_predict_takes_what_a_person_types(standing: FrontRig, body: bytes) -> None:
     for path in ("/predict/tiny", "/predict"):
         answer = standing.ask("POST", path, body)
@@ -104,7 +106,13 @@ def test_predict_goes_through_the_models_steps(rig: FrontRig, tmp_path: Path) ->
     assert rig.ask("POST", "/predict/tiny", b"[1,2,3,4]").json["scores"] == [5.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("body", [b"", b"abc", b"[1,2", b"[[1,2],[3]]", b'["1"]', b'{"data":[1]}', b"[1,2,3]", b"1,2\n3", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"abc", b"[1,2", b"[[1,2],[3]]", b'["1"]', b'{"data":[1]}', b"[1,2,3]", b"1,2\n3", b"\xff\xfe"),
+        *(b"[null,1,2,3]", b'[1,"2",3,4]', b'{"values":null}', b"[1,{},3,4]"),
+    ],
+)
 def test_predict_says_what_is_wrong(standing: FrontRig, body: bytes) -> None:
     answer = standing.ask("POST", "/predict/tiny", body)
     assert answer.status == 400
