@@ -106,14 +106,19 @@ class EachProgram:
         self.name = name
         self._command, self._timeout_s, self._clock = command, timeout_s, clock
         self._program: Program | None = None
+        self._closed = False
 
     def emit(self, prediction: Prediction) -> None:
+        if self._closed:
+            raise SinkError(f"sink {self.name}: is closed")
         line = json_line(prediction)
         ends_ns = self._clock.monotonic_ns() + int(self._timeout_s * 1e9)
         try:
             self._program = program = Program(self._command, self._clock)
         except OSError as error:
             raise SinkError(f"sink {self.name}: {self._command[0]} cannot be started ({error.strerror})") from error
+        if self._closed:  # while it was started: whoever closed could not end it yet
+            program.kill()
         try:
             how = self._run(program, line, ends_ns)
         finally:
@@ -127,7 +132,8 @@ class EachProgram:
         """Nothing is held back."""
 
     def close(self) -> None:
-        """Ends a program that still runs for another thread."""
+        """Ends a program that still runs for another thread, and none is started any more."""
+        self._closed = True
         program = self._program
         if program is not None:
             program.kill()

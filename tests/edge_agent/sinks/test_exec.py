@@ -170,6 +170,14 @@ def test_a_program_that_does_not_end_is_killed_with_its_children(fed: Any, tmp_p
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
+def test_no_program_is_started_after_the_end(fed: Any, tmp_path: Path) -> None:
+    sink = fed("(here / 'seen').open('a').write(sys.stdin.read())", each=True)
+    sink.close()
+    with pytest.raises(SinkError, match="closed"):
+        sink.emit(prediction())
+    assert not (tmp_path / "seen").exists()
+
+
 def test_what_a_program_leaves_running_does_not_hold_the_sink(fed: Any, tmp_path: Path) -> None:
     code = "child = subprocess.Popen(['sleep', '600'])\n(here / 'pid').write_text(str(child.pid))"
     fed(code, each=True, timeout_s=60).emit(prediction())
