@@ -20,6 +20,8 @@ CACHED_NS = 250_000_000
 LEAST_NS = 200_000_000
 MOST_NS = 900_000_000
 TIMES_P99 = 4
+SLOW_P99 = 1.5
+"""A model that needs longer than a second is given this many times what it needs."""
 Verdict = Callable[[bool, str], None]
 
 
@@ -47,7 +49,7 @@ class Health:
         self._results: dict[str, tuple[int, bool, str]] = {}
 
     def ask(self, lane: Lane, verdict: Verdict) -> None:
-        """Call ``verdict(ready, why not)``, at once or within 900 ms."""
+        """Call ``verdict(ready, why not)``, at once or within 900 ms; later only where the model itself takes longer than 600 ms."""
         now_ns = self._loop.now_ns
         if lane.served is None:
             verdict(False, f"model {lane.name} is not served: {lane.reason or lane.state}")
@@ -95,8 +97,15 @@ class Health:
         attempt = _Try(self, lane)
         attempt.waiting.append(verdict)
         self._tries[lane.name] = attempt
-        p99_ns = int(percentile(lane.totals.total.snapshot(), 99) * 1000)
-        lane.try_canary(trial_request(lane, attempt), min(MOST_NS, max(LEAST_NS, TIMES_P99 * p99_ns)))
+        lane.try_canary(trial_request(lane, attempt), limit_ns(lane))
+
+
+def limit_ns(lane: Lane) -> int:
+    """How long a trial may take: by what the model took before, or by what the first trial took that nobody waited for to its end."""
+    if not lane.totals.answered and not lane.tried_ns:
+        return MOST_NS
+    needed_ns = max(lane.tried_ns, int(percentile(lane.totals.total.snapshot(), 99) * 1000))
+    return max(min(MOST_NS, max(LEAST_NS, TIMES_P99 * needed_ns)), int(SLOW_P99 * needed_ns))
 
 
 def trial_request(lane: Lane, answerer: _Try) -> Exchange:

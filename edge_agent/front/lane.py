@@ -35,7 +35,7 @@ class LaneRules:
 
 
 class Lane:
-    """``served`` is the newest version that was linked, also while no worker of it lives."""
+    """``served`` is the newest version that was linked, also while no worker of it lives. ``tried_ns`` is how long the last trial took."""
 
     def __init__(self, name: str, loop: Loop, rules: LaneRules, wake: Callable[[], None]) -> None:
         self.name = name
@@ -47,6 +47,7 @@ class Lane:
         self.rates = Rates()
         self.poison = Quarantine()
         self.last_good: Exchange | None = None
+        self.tried_ns = 0
         self._links = Links(loop, lambda number: rules.say({"event": "linked", "link": number}))
         self._queue: deque[Exchange] = deque()
         self._loop = loop
@@ -200,6 +201,7 @@ class Lane:
                 continue
             if exchange.canary:
                 totals.last_answer_ns = now_ns
+                self.tried_ns = now_ns - began_ns
             elif exchange.answerer is not NOBODY:
                 totals.answer(now_ns, exchange.arrived_ns, began_ns, model_us)
                 self.last_good = exchange

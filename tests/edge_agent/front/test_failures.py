@@ -43,6 +43,17 @@ class Gated:
         pass
 
 
+class Slow(Gated):
+    """A runtime that takes ``seconds`` for an answer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        threading.Event().wait(self._seconds)
+        return {"y": np.zeros((1, 3), np.float32)}
+
+
 class Flood:
     """Clients that ask as fast as they can, each over its own connection; every answer is kept as (status, version)."""
 
@@ -158,6 +169,18 @@ def test_ready_turns_false_while_the_worker_hangs_and_true_again(make_rig: Calla
     assert rig.ask("GET", "/v2/health/live").status == 200
     worker.signal(signal.SIGCONT)
     wait_for(lambda: rig.ask("GET", "/v2/health/ready").status == 200, 3.0, "ready again")
+
+
+def test_a_model_slower_than_a_trial_is_waited_for_is_ready_once_it_is_known(
+    make_rig: Callable[..., FrontRig], bundle: TinyBundle, tmp_path: Path
+) -> None:
+    rig = make_rig(deadline_ms=30_000)
+    rig.serve(bundle, Slow(1.2))
+    assert rig.ask("GET", "/v2/health/ready").status == 503
+    wait_for(lambda: b'edge_api_in_flight{model="tiny"} 0' in rig.ask("GET", "/metrics").body, what="the end of the first trial")
+    for _ in range(2):
+        threading.Event().wait(0.6)  # an answer counts for half a second: each look is a trial of its own
+        assert rig.ask("GET", "/v2/health/ready").status == 200
 
 
 def test_ready_is_false_without_any_model(rig: FrontRig) -> None:
