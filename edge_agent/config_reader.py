@@ -21,6 +21,7 @@ from edge_agent.config import (
     UpdatesConfig,
 )
 from edge_agent.errors import ConfigError, Problem
+from edge_agent.listening import check_listeners
 from edge_agent.pipeline_reader import read_pipeline
 from edge_agent.toml_section import Section
 from edge_agent.written_files import check_written_files
@@ -46,6 +47,7 @@ def parse(tree: Mapping[str, Any], *, base: Path, file: Path | None = None) -> A
     top.done()
     _cross_check(config, problems)
     check_written_files(config, file, problems)
+    check_listeners(config, problems)
     if problems:
         raise ConfigError(problems)
     return config

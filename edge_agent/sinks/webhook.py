@@ -1,7 +1,8 @@
 """Predictions to a web server: one JSON object, or an array of several, by POST.
 
 An answer of 2xx is the only receipt. When it is lost on the way the predictions are sent again: each is delivered at least once while it
-is younger than ``max_age_s``, and ``pipeline`` with ``window_seq`` tells the receiver which it has seen.
+is younger than ``max_age_s``, and ``pipeline`` with ``window_seq`` and ``t_ns`` tells the receiver which
+it has seen.
 """
 
 from __future__ import annotations

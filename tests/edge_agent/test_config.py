@@ -199,6 +199,34 @@ def test_a_sink_does_not_rotate_onto_what_another_one_writes(tmp_path: Path) -> 
     load_config(written(tmp_path, text + "keep = 2\n"))
 
 
+@pytest.mark.parametrize(
+    ("table", "where", "by"),
+    [
+        ('[[pipelines.sinks]]\nkind = "socket"\nlisten = "{run}/agent.sock"\n', "pipelines[0].sinks[1].listen", "the agent's own"),
+        ('[api]\nlisten = ["unix", "unix"]\n', "api.listen[1]", "api.listen[0]"),
+        (
+            '[[pipelines.sinks]]\nkind = "socket"\nlisten = "{run}/x/../api.sock"\n[api]\nlisten = ["unix"]\n',
+            "pipelines[0].sinks[1].listen",
+            "api.listen[0]",
+        ),
+        (
+            '[[pipelines.sinks]]\nkind = "socket"\nlisten = "127.0.0.1:9000"\n'
+            '[[pipelines.sinks]]\nkind = "socket"\nlisten = "localhost:9000"\n',
+            "pipelines[0].sinks[2].listen",
+            "pipelines[0].sinks[1].listen",
+        ),
+    ],
+)
+def test_an_address_has_one_listener(tmp_path: Path, table: str, where: str, by: str) -> None:
+    text = GOOD.replace('state_dir = "state"', 'state_dir = "state"\nruntime_dir = "run"') + table.format(run=tmp_path / "run")
+    assert by in problems(tmp_path, text)[where]
+
+
+def test_sinks_may_connect_to_one_address(tmp_path: Path) -> None:
+    sink = '[[pipelines.sinks]]\nkind = "socket"\nconnect = "127.0.0.1:9000"\n'
+    load_config(written(tmp_path, GOOD + sink + sink))
+
+
 def test_a_number_of_thousands_of_digits_is_a_problem_of_the_file(tmp_path: Path) -> None:
     assert "is not TOML" in problems(tmp_path, GOOD.replace("rate_hz = 10", "rate_hz = " + "9" * 5000))[str(tmp_path / "agent.toml")]
 
