@@ -69,7 +69,7 @@ def of_the_weights(pid: int) -> dict[str, int]:
 
 def test_two_versions_share_the_pages_of_their_weights(make_rig: Callable[..., Rig], versions: tuple[TinyBundle, TinyBundle]) -> None:
     rig = serving(make_rig(models=MAPPED), versions)
-    one, two = versions
+    two = versions[1]
     assert rig.engine.try_candidate("weighty", two.digest, two.manifest, two.folder).passed
     mapped = of_the_weights(pid_of(rig, "candidate"))
     assert mapped["Rss"] > 0.9 * WEIGHTS_KIB
