@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import json
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ import pytest
 from echo_model import echo_bundle
 from front_rig import FrontRig
 
-from benchmarks.tiny_model import TinyBundle, make_bundle
+from benchmarks.tiny_model import TinyBundle, linear_graph, make_bundle
 from edge_agent.bundle.manifest import Step
 
 ROW = [1, 2, 3, 4]
@@ -133,6 +137,21 @@ def test_the_page_at_the_root(standing: FrontRig) -> None:
     page = standing.ask("GET", "/", b"", {"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
     assert b"curl http://test/v2/models/tiny/infer" in page.body
+    line = shlex.split(html.unescape(page.body.decode().split("<pre>")[1].split("</pre>")[0]))
+    assert standing.ask("POST", line[1].removeprefix("http://test"), line[3].encode()).status == 200
+
+
+def test_the_line_to_paste_is_data_whatever_a_tensor_is_called(rig: FrontRig, tmp_path: Path) -> None:
+    evil = "x'; touch pwned; '<b>"
+    graph = linear_graph()
+    graph.graph.input[0].name = graph.graph.node[0].input[0] = evil
+    bundle = make_bundle(tmp_path / "evil", graph=graph)
+    manifest = replace(bundle.manifest, golden=(), inputs=(replace(bundle.manifest.inputs[0], name=evil),))
+    rig.wait_message("linked", link=rig.inline(TinyBundle(manifest, bundle.folder, bundle.digest)))
+    page = rig.ask("GET", "/", b"", {"Accept": "text/html"}).body.decode()
+    words = shlex.split(html.unescape(page.split("<pre>")[1].split("</pre>")[0]))
+    assert len(words) == 4 and json.loads(words[3])["inputs"][0]["name"] == evil
+    assert "<b>" not in page
 
 
 def test_metrics_are_prometheus_text(served: FrontRig) -> None:
