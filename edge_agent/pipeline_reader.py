@@ -12,6 +12,8 @@ from edge_agent.toml_section import Section
 POLICIES = ("block", "drop_oldest", "latest_only")
 FEEDS = ("output", "window", "box")
 GAPS = ("hold", "nan", "skip")
+LEAST_S = 0.001
+"""Windows that begin more often are for counts of samples: a single late sample would make thousands of them due."""
 
 
 def read_pipeline(s: Section) -> PipelineConfig:
@@ -49,6 +51,9 @@ def _check_window(config: PipelineConfig, s: Section) -> None:
             if s.has(key):
                 s.bad(key, "needs length_s beside it: it is for windows by time")
         return
+    for key, value_s in (("length_s", config.length_s), ("hop_s", config.hop_s)):
+        if value_s < LEAST_S:
+            s.bad(key, f"must be {LEAST_S:g} or more")
     if s.has("hop"):
         s.bad("hop", "is for windows by count: with length_s say hop_s, in seconds")
     if config.length < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +63,7 @@ class GpioSink:
                 self._drive(on)
             except OSError as error:
                 self._give_back()
-                reason = error.strerror or error
+                reason = "it is not a GPIO chip" if error.errno == errno.ENOTTY else error.strerror or error
                 raise SinkError(f"sink {self.name}: {self._chip}, line {self._number}: cannot be driven ({reason})") from error
             if on and self._rule.falls_ns() is not None and not self._awaits_fall:
                 self._awaits_fall = True

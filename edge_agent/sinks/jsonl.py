@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from edge_agent.sinks.terms import DEFAULT_KEEP
 from edge_agent.values import Prediction
 
 _TAIL_BYTES = 1 << 16
+_LINE_BEGIN = b'{"pipeline":'
 
 
 def open_sink(name: str, options: Mapping[str, Any], publish: object = None) -> JsonlSink:
@@ -85,14 +88,18 @@ class JsonlSink:
 
 
 def _cut_torn_line(handle: int) -> int:
-    """Ends the file after its last whole line, and returns its size. A process that died while writing leaves half a line."""
+    """Ends the file after its last whole line, and returns its size. A process that died while writing leaves half a line of ours; what
+    is nobody's line of ours stays, and gets an end."""
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        raise OSError(errno.ESPIPE, "it is a pipe, not a file")
     size = os.fstat(handle).st_size
     start = max(0, size - _TAIL_BYTES)
     tail = os.pread(handle, size - start, start)
     if not tail or tail.endswith(b"\n"):
         return size
     end = tail.rfind(b"\n") + 1
-    if end == 0 and start > 0:  # no line of ours is that long: leave a stranger's file as it is
-        return size
+    torn = tail[end:]
+    if (end == 0 and start > 0) or not torn.startswith(_LINE_BEGIN[: len(torn)]):  # no line of ours is that long, or begins so
+        return size + os.write(handle, b"\n")
     os.ftruncate(handle, start + end)
     return start + end

@@ -5,6 +5,7 @@ The port is not locked: a source may read the readings of a microcontroller from
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -56,6 +57,8 @@ class SerialSink:
             self._torn = self._torn or self._handle >= 0  # what the kernel still held is thrown away, in the middle of a line or not
             self._abandon()
             reason = error.args[1] if len(error.args) > 1 else error
+            if error.args[:1] == (errno.ENOTTY,):
+                reason = "it is not a serial port"
             raise SinkError(f"sink {self.name}: {self._port}: cannot be written ({reason})") from error
         self._torn = False
 

@@ -247,6 +247,7 @@ def test_windows_by_time_follow_one_another_unless_they_overlap(tmp_path: Path) 
     assert "length_s" in problems(tmp_path, pipeline('on_gap = "skip"'))["pipelines[0].on_gap"]
     assert "hop_s" in problems(tmp_path, pipeline("length = 10\nlength_s = 2\nhop = 5"))["pipelines[0].hop"]
     assert "rows" in problems(tmp_path, pipeline("length_s = 2"))["pipelines[0].length"]
+    assert "0.001" in problems(tmp_path, pipeline("length = 10\nlength_s = 2\nhop_s = 1e-9"))["pipelines[0].hop_s"]
 
 
 def test_a_file_nested_without_end_is_one_problem(tmp_path: Path) -> None:

@@ -141,3 +141,10 @@ def test_no_descriptor_is_left(port: Port, tmp_path: Path) -> None:
         sink.close()
         sink.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_what_is_no_serial_port_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(SinkError, match="it is not a serial port"):
+        sink_on(str(tmp_path / "file")).emit(prediction())
+    assert (tmp_path / "file").read_text() == "precious"

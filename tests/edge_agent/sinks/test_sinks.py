@@ -61,7 +61,25 @@ def test_a_reopened_file_is_appended_to(tmp_path: Path) -> None:
     assert numbers_in(tmp_path / "o") == [0, 1, 2]
 
 
-@pytest.mark.parametrize("torn", ['{"window_seq": 7, "la', "x"])
+@pytest.mark.parametrize("there", ["precious", "precious\nwords", "p" * 100_000])
+def test_a_file_that_is_not_ours_loses_nothing(tmp_path: Path, there: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(there)
+    sink = open_jsonl(path)
+    sink.emit(number(0))
+    sink.close()
+    *before, line = path.read_text().splitlines()
+    assert "\n".join(before) == there
+    assert json.loads(line)["pipeline"]
+
+
+def test_a_pipe_is_no_file_for_lines(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SinkError, match="it is a pipe"):
+        open_jsonl(tmp_path / "pipe").emit(number(0))
+
+
+@pytest.mark.parametrize("torn", ['{"pipeline":"line","window_seq":7,"la', "{"])
 def test_half_a_line_of_a_process_that_died_is_cut_off(tmp_path: Path, torn: str) -> None:
     sink = open_jsonl(tmp_path / "o")
     sink.emit(number(0))
