@@ -91,4 +91,4 @@ def _dominates(one: Tried, other: Tried) -> bool:
 def _axes(item: Tried) -> tuple[float, float, float]:
     assert item.speed is not None
     loss = item.evaluation.drop if item.evaluation.drop is not None else -item.evaluation.sqnr_db
-    return item.speed.median, float(item.proof.bytes), loss
+    return item.speed.median, float(len(item.candidate.data)), loss
