@@ -196,7 +196,7 @@ def test_a_token_that_is_none_is_refused_without_showing_it(server: WebServer, t
 
 
 def test_a_token_file_that_is_missing_is_named(server: WebServer, tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match="token_file: .*none cannot be read .No such file"):
+    with pytest.raises(SinkError, match=r"token_file: .*none cannot be read .No such file"):
         post(hook(server, token_file=str(tmp_path / "none")), 1)
     assert not server.requests
 
