@@ -145,11 +145,11 @@ class Engine:
     def open_pipeline(self, config: PipelineConfig) -> str:
         """Start a pipeline that stays: it takes samples as soon as its models serve. Waits for that while they do or are being started.
 
-        Why it takes none yet, empty when it does. Raises EdgeError where there can be no such pipeline.
+        Why it takes none yet, empty when it does. Raises EdgeError where it never will; its status then says so.
         """
         handle = self._loop.call(lambda: self._plane.add_pipeline(config))
         self._waits.until(handle.started, LOAD_TIMEOUT_S, lambda: not self._loop.call(lambda: self._plane.lacks(config)))
-        return self._loop.call(lambda: self._plane.holdup(handle))
+        return self._loop.call(lambda: handle.holdup(self._plane.lacks(config)))
 
     def open_api(self, config: FrontConfig, listeners: Sequence[Listener], on_call: OnCall) -> Callable[[], None]:
         """Begin to start the local API's process on sockets that listen already; they stay the caller's. The result waits until it has

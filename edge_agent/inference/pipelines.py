@@ -70,10 +70,14 @@ class PipelineHandle:
     def alive(self) -> bool:
         return not self.child.exited.done()
 
-    @property
-    def holdup(self) -> str:
-        """Why it cannot take samples though its models may serve: options that are refused, a model it cannot use."""
-        return self._refusal or self._unlinked
+    def holdup(self, lacks: str) -> str:
+        """Why it takes no samples yet, empty when it does; ``lacks`` says which model does not serve.
+
+        Raises EdgeError when it never will.
+        """
+        if self._refusal:
+            raise EdgeError(self._refusal)
+        return self._unlinked or ("" if self.started.done() else lacks or "it is slow to start")
 
     def aim(self, model: str, targets: list[Server]) -> None:
         """Have it ask one of ``targets`` for ``model``: the one it asks now where that is among them."""
@@ -122,7 +126,7 @@ class PipelineHandle:
             pid=self.child.pid if self.alive else None,
             restarts=self._restarts,
             undelivered=self._undelivered,
-            error=self.holdup or lacks,
+            error=self._refusal or self._unlinked or lacks,
         )
 
     def _spawn(self) -> Child:

@@ -78,10 +78,6 @@ class Plane:
                 return f"it waits for model {model}" + (f" ({status.last_error or status.state})" if status is not None else "")
         return ""
 
-    def holdup(self, handle: PipelineHandle) -> str:
-        """Why ``handle`` takes no samples; empty when it does."""
-        return handle.holdup or ("" if handle.started.done() else self.lacks(handle.config) or "it is slow to start")
-
     def _refuse_shared_state(self, name: str, service: ModelService) -> None:
         """What a model keeps in itself belongs to one stream: two pipelines would mix theirs up."""
         others = [handle.name for handle in self._of(service.name)]

@@ -13,7 +13,7 @@ from waiting import wait_for
 from benchmarks.tiny_model import write_samples
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig, PipelineConfig, SourceConfig
-from edge_agent.errors import ModelError
+from edge_agent.errors import EdgeError, ModelError
 from edge_agent.inference.waits import Stopping, Waits
 
 
@@ -46,7 +46,8 @@ def test_a_pipeline_whose_model_serves_runs_when_it_is_opened(rig: Rig) -> None:
 
 def test_a_pipeline_that_is_refused_stays_to_be_seen_with_the_reason(rig: Rig) -> None:
     wrong = PipelineConfig("p", "tiny", SourceConfig("carrier-pigeon", {}), ())
-    assert "carrier-pigeon" in rig.engine.open_pipeline(wrong)
+    with pytest.raises(EdgeError, match="carrier-pigeon"):
+        rig.engine.open_pipeline(wrong)
     assert rig.status().state == "failed"
     assert "carrier-pigeon" in rig.status().last_error
 
