@@ -6,13 +6,14 @@ import functools
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_onnx
@@ -262,6 +263,48 @@ def test_damaged_model_files_are_one_error_or_none(data: bytes, at: int, cut_at:
             list(outside_tensors(memoryview(text)))
         except BundleError as error:
             assert "\n" not in str(error)
+
+
+def all_tensors(message: Any) -> Iterator[Any]:
+    """Every TensorProto in ``message``, as the library sees it, whatever it lies in."""
+    for _, value in message.ListFields():
+        for inner in value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]:
+            if isinstance(inner, onnx.TensorProto):
+                yield inner
+            elif hasattr(inner, "ListFields"):
+                yield from all_tensors(inner)
+
+
+@settings(max_examples=500, deadline=None)
+@given(edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255), st.sampled_from("=+-")), min_size=1, max_size=4))
+def test_what_the_library_reads_in_a_damaged_file_is_seen_or_refused(edits: list[tuple[int, int, str]]) -> None:
+    damaged = bytearray(hiding_model())
+    for at, byte, how in edits:
+        at %= len(damaged)
+        damaged[at : at + (how != "+")] = b"" if how == "-" else bytes([byte])
+    try:
+        proto = onnx.ModelProto.FromString(bytes(damaged))
+        ours = {(tensor.location, tensor.offset, tensor.length) for tensor in outside_tensors(memoryview(bytes(damaged)))}
+    except (BundleError, DecodeError):
+        return
+    for tensor in all_tensors(proto):
+        told = {as_text(entry.key): as_text(entry.value) for entry in tensor.external_data}
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            assert (told.get("location", ""), int(told.get("offset", "0")), int(told["length"])) in ours
+
+
+def as_text(value: str | bytes) -> str:
+    """The library gives text that is not UTF-8 as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+@functools.cache
+def hiding_model() -> bytes:
+    """A model with a tensor outside in every place that there is."""
+    proto = onnx.load_model_from_string(whole_model())
+    for place in ("attribute", "subgraph", "function", "sparse", "training"):
+        hidden_in(place)(proto)
+    return bytes(proto.SerializeToString())
 
 
 @functools.cache
