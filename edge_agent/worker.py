@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def serve(channel: Channel) -> int:
     try:
         order = _first_order(channel)
         try:
-            runtime, manifest = _load(channel, order, clock)
+            runtime, manifest, tidy = _load(channel, order, clock)
         except (EdgeError, MemoryError) as error:
             blameless = isinstance(error, (RuntimeMissing, MemoryError))
             limit_mib = order["memory_limit_mib"]
@@ -35,7 +35,7 @@ def serve(channel: Channel) -> int:
             return 1
         from edge_agent.inference.worker_loop import WorkerLoop
 
-        WorkerLoop(channel, runtime, manifest, clock).run()
+        WorkerLoop(channel, runtime, manifest, clock, tidy).run()
     except ChannelClosed:
         return 0
     return 0
@@ -48,7 +48,8 @@ def _first_order(channel: Channel) -> Mapping[str, Any]:
     return packet.message
 
 
-def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Runtime, Manifest]:
+def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Runtime, Manifest, Callable[[], None]]:
+    """The loaded model, and what is to be done once nobody waits: give back what only loading needed, and touch the model again."""
     from edge_agent.bundle.golden import load_cases
     from edge_agent.inference.measure import warm_up
     from edge_agent.inference.stopper import stop_on_signal
@@ -67,8 +68,6 @@ def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Run
     stop_on_signal(runtime, channel)
     cases = load_cases(manifest, folder)
     warm_up(runtime, cases, manifest.inputs)
-    process.give_back_memory()
-    warm_up(runtime, cases, manifest.inputs)  # once more: what every inference touches is to be there
     if order["trial"]:
         _prove(channel, runtime, cases, clock)
     if manifest.keeps_state_in_graph:
@@ -77,7 +76,13 @@ def _load(channel: Channel, order: Mapping[str, Any], clock: Clock) -> tuple[Run
     if runtime.notes:
         channel.send({"event": "notes", "notes": list(runtime.notes)}, timeout_s=1.0)
     channel.send({"event": "loaded", "ms": (monotonic_s(clock) - started_s) * 1000}, timeout_s=1.0)
-    return runtime, manifest
+
+    def tidy() -> None:
+        process.give_back_memory()
+        if not manifest.keeps_state_in_graph:
+            warm_up(runtime, cases, manifest.inputs)
+
+    return runtime, manifest, tidy
 
 
 def _check_steps(manifest: Manifest) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge_agent.bundle.manifest import Manifest
@@ -15,12 +15,17 @@ from edge_agent.inference.wire import Channel, Packet, close_all
 from edge_agent.ports import Runtime
 
 STATS_EVERY_NS = 1_000_000_000
+TIDY_AFTER_NS = 1_000_000_000
+PAUSE_MS = 5.0
 
 
 class WorkerLoop:
-    """One thread, one poll: the control channel and the request doorbell of each link."""
+    """One thread, one poll: the control channel and the request doorbell of each link.
 
-    def __init__(self, channel: Channel, runtime: Runtime, manifest: Manifest, clock: Clock) -> None:
+    ``tidy`` is called once, in a pause after the first second: what a worker can do later must not keep those who wait for its answer.
+    """
+
+    def __init__(self, channel: Channel, runtime: Runtime, manifest: Manifest, clock: Clock, tidy: Callable[[], None]) -> None:
         self._channel = channel
         self._runtime = runtime
         self._manifest = manifest
@@ -32,17 +37,33 @@ class WorkerLoop:
         self._requests = 0
         self._errors = 0
         self._told_ns = 0
+        self._tidy: Callable[[], None] | None = tidy
+        self._tidy_ns = clock.monotonic_ns() + TIDY_AFTER_NS
 
     def run(self) -> None:
         """Until an ``end`` message. Raises ChannelClosed when the engine is gone."""
         while True:
-            for fd, _ in self._poll.poll():
+            ready = self._poll.poll(self._pause_ms())
+            if not ready:
+                self._tidy_up()
+            for fd, _ in ready:
                 end = self._by_fd.get(fd)
                 if end is not None:
                     self._serve(end)
                 elif not self._obey():
                     self._tell()
                     return
+
+    def _pause_ms(self) -> float | None:
+        """How long nobody may ask before there is time to tidy up; for ever once that is done."""
+        if self._tidy is None:
+            return None
+        return max(PAUSE_MS, (self._tidy_ns - self._clock.monotonic_ns()) / 1e6)
+
+    def _tidy_up(self) -> None:
+        tidy, self._tidy = self._tidy, None
+        if tidy is not None:
+            tidy()
 
     def _serve(self, end: AnsweringEnd) -> None:
         requests, errors = end.serve(self._runtime.run)
