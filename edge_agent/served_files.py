@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -32,18 +33,19 @@ class ServedFiles:
         """Take the file as it is now; the model's name. Raises BundleError, ModelError."""
         if not path.is_file():
             raise ModelError(f"{path}: there is no such file")
-        digest = sha256_file(path)
+        name = name or _own_name(path)
+        if self._files.get(name, path) != path:
+            raise ModelError(f"{path}: a model is called {name!r} already; give one of the two files another name")
+        content = sha256_file(path)
+        digest = self._version_of(name, content)
         if digest not in self._versions:
+            folder = self._scratch / digest
             try:
-                self._versions[digest] = self._bundle(path, digest) if path.suffix == archive.EXTENSION else self._bare(path, digest)
+                manifest = archive.unpack(path, folder) if path.suffix == archive.EXTENSION else self._bare(path, folder, content)
             except EdgeError:
                 self.forget(digest)
                 raise
-        manifest, folder = self._versions[digest]
-        name = name or manifest.name
-        if self._files.get(name, path) != path:
-            raise ModelError(f"{path}: a model is called {name!r} already; name this one with --name")
-        self._versions[digest] = (_renamed(manifest, name), folder)
+            self._versions[digest] = (_renamed(manifest, name), folder)
         self._active[name], self._files[name] = digest, path
         return name
 
@@ -78,22 +80,24 @@ class ServedFiles:
     def folder(self, digest: str) -> Path:
         return self._versions[digest][1]
 
-    def _bundle(self, path: Path, digest: str) -> tuple[Manifest, Path]:
-        folder = self._scratch / digest
-        return archive.unpack(path, folder), folder
+    def _version_of(self, name: str, content: str) -> str:
+        """The digest of ``content`` as a version of ``name``: its own, unless another model has the same content."""
+        known = self._versions.get(content)
+        if known is None or known[0].name == name:
+            return content
+        return hashlib.sha256(f"{name} {content}".encode()).hexdigest()
 
-    def _bare(self, path: Path, digest: str) -> tuple[Manifest, Path]:
+    def _bare(self, path: Path, folder: Path, content: str) -> Manifest:
         if path.suffix.lower() not in MODEL_ENDINGS:
             endings = ", ".join((*MODEL_ENDINGS, archive.EXTENSION))
             raise ModelError(f"{path}: unknown kind of file; {endings} can be served (edge-convert build makes them of others)")
-        folder = self._scratch / digest
         model = _taken_in(path, folder)
         try:
             found = self._describe(model)
         except ModelError as error:
             raise ModelError(f"{path}: {str(error).removeprefix(f'{model}: ').removeprefix(f'{model.name}: ')}") from None
-        entry = FileEntry(model.name, "model", model.stat().st_size, digest)
-        return Manifest(name_of(path), "1", RuntimeRequirement(found.runtime), (entry,), found.inputs, found.outputs), folder
+        entry = FileEntry(model.name, "model", model.stat().st_size, content)
+        return Manifest(name_of(path), "1", RuntimeRequirement(found.runtime), (entry,), found.inputs, found.outputs)
 
 
 def _taken_in(path: Path, folder: Path) -> Path:
@@ -125,6 +129,11 @@ def _weights_named(data: bytes) -> list[str]:
                 break
         found.add(data[at + 1 : at + 1 + size].decode("utf-8", "replace"))
     return sorted(name for name in found if name and not name.startswith("/") and ".." not in name.split("/") and "\0" not in name)
+
+
+def _own_name(path: Path) -> str:
+    """What the model in the file is called by itself. Raises BundleError."""
+    return archive.read_manifest(path).name if path.suffix == archive.EXTENSION else name_of(path)
 
 
 def name_of(path: Path) -> str:

@@ -95,6 +95,16 @@ def test_several_files_are_served_together(start: Start, model: Path, tmp_path: 
     assert (infer(url), infer(url, "other")) == ([10.0, 0.0, 0.0], [0.0, 0.0, 10.0])
 
 
+def test_the_same_model_may_be_served_under_two_names(start: Start, model: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin.onnx"
+    twin.write_bytes(model.read_bytes())
+    _, url = start(model, twin, models=2)
+    assert infer(url) == infer(url, "twin") == [10.0, 0.0, 0.0]
+    twin.write_bytes(linear_graph(1).SerializeToString())
+    ask(f"{url}/v2/repository/models/twin/load", {})
+    assert (infer(url), infer(url, "twin")) == ([10.0, 0.0, 0.0], [0.0, 10.0, 0.0])
+
+
 def test_a_newer_file_is_served_after_load_and_a_broken_one_is_not(start: Start, model: Path) -> None:
     _, url = start(model)
     model.write_bytes(linear_graph(1).SerializeToString())
