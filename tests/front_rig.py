@@ -54,7 +54,7 @@ def work(channel: Channel, bundle: TinyBundle, runtime: Any = None) -> None:
 
     try:
         loaded = runtime or load_runtime(bundle.manifest, bundle.folder)
-        WorkerLoop(channel, loaded, bundle.manifest, SystemClock()).run()
+        WorkerLoop(channel, loaded, bundle.manifest, SystemClock(), lambda: None).run()
     except ChannelClosed:
         pass
 
