@@ -18,9 +18,12 @@ from edge_agent.front.http_head import HttpError
 from edge_agent.front.jobs import submit_arrays
 from edge_agent.front.rooms import Rooms
 from edge_agent.front.served import Served
+from edge_agent.front.v2_request import check_length
 from edge_agent.front.v2_tensors import check_count
 from edge_agent.pipeline.postprocess import Postprocess, compile_postprocess
 from edge_agent.pipeline.preprocess import compile_preprocess
+
+STEPS_BYTES = 8 << 20
 
 
 def predict(rooms: Rooms, model: str, default: str, connection: Connection, body: bytes) -> None:
@@ -29,8 +32,10 @@ def predict(rooms: Rooms, model: str, default: str, connection: Connection, body
     if not name:
         raise HttpError(404, f"which model? POST /predict/MODEL with one of {', '.join(rooms.lanes) or 'none'}")
     lane, served = rooms.find(name)
-    values = read_values(body)
     manifest = served.manifest
+    # what goes through steps may be larger than what the model takes: an image that is made smaller, a recording made a spectrum
+    check_length(len(body), max(served.most_json_bytes(), STEPS_BYTES if manifest.preprocess else 0))
+    values = read_values(body)
     preprocess = served.once("preprocess", lambda: compile_preprocess(manifest.preprocess, fed_inputs(manifest)))
     try:
         arrays = preprocess(values)

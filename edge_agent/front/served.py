@@ -9,8 +9,13 @@ from typing import Any
 from edge_agent.bundle.manifest import Manifest
 from edge_agent.bundle.manifest_reader import from_json
 from edge_agent.inference.layout import LinkLayout, Place, layout_of
+from edge_agent.values import DTYPES
 
 MOST_PLANS = 256
+JSON_BYTES = 256 << 10
+JSON_BYTES_EACH = 32
+"""What a request may have as JSON, and more for each value that the model takes: a number is written in 25 at most. What is larger
+is no request of this model, and would keep everybody waiting while it is parsed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +47,11 @@ class Served:
         if name not in self.kept:
             self.kept[name] = make()
         return self.kept[name]
+
+    def most_json_bytes(self) -> int:
+        """How long the JSON of a request may be."""
+        values = sum(place.capacity_bytes // DTYPES[place.dtype] for place in self.layout.inputs)
+        return JSON_BYTES + JSON_BYTES_EACH * values
 
     def initial(self) -> dict[str, Any]:
         """The state inputs of a model with state as they are before the first window, by name: what a client leaves out is this."""

@@ -67,7 +67,7 @@ def predict(rooms: Rooms, model: str, version: str, connection: Connection, body
     if model not in rooms.lanes:
         raise HttpError(404, f"Servable not found for request: Latest({model[:80]})")
     lane, served = rooms.find(model, version)
-    tree = read_json(body)
+    tree = read_json(body, served.most_json_bytes())
     if tree.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
         raise HttpError(400, f"signature_name: the only one is {SIGNATURE}")
     rows, columns = tree.get("instances"), tree.get("inputs")

@@ -10,7 +10,7 @@ from typing import Any
 from edge_agent.front.exchange import InputPlan, input_plan
 from edge_agent.front.http_head import HttpError
 from edge_agent.front.regions import Regions
-from edge_agent.front.served import Served
+from edge_agent.front.served import JSON_BYTES, Served
 from edge_agent.front.v2_tensors import check_datatype, check_size, checked_shape, packed
 from edge_agent.inference.layout import Place
 from edge_agent.values import TensorSpec
@@ -36,8 +36,15 @@ class Parsed:
     identity: str | None
 
 
-def read_json(text: bytes) -> dict[str, Any]:
-    """The JSON object in ``text``. Raises HttpError 400."""
+def check_length(size: int, most_bytes: int) -> None:
+    """Raises HttpError 413 for text of ``size`` bytes that is not worth parsing."""
+    if size > most_bytes:
+        raise HttpError(413, f"the JSON or text has {size} bytes, at most {most_bytes} are taken here; large tensors go to /v2 in binary")
+
+
+def read_json(text: bytes, most_bytes: int = JSON_BYTES) -> dict[str, Any]:
+    """The JSON object in ``text``. Raises HttpError 400, and 413 for more than ``most_bytes``."""
+    check_length(len(text), most_bytes)
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -49,7 +56,7 @@ def read_json(text: bytes) -> dict[str, Any]:
 
 def parse_infer(served: Served, text: bytes, tail: memoryview, regions: Regions | None) -> Parsed:
     """``text`` is the JSON, ``tail`` what follows it. Raises HttpError 400 naming what is wrong."""
-    tree = read_json(text)
+    tree = read_json(text, served.most_json_bytes())
     identity = tree.get("id")
     if identity is not None and not isinstance(identity, str):
         raise HttpError(400, "id must be text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from collections.abc import Callable
@@ -288,3 +289,14 @@ def test_a_shape_larger_than_memory_can_be_is_refused(rig: FrontRig, tmp_path: P
         answer = rig.ask("POST", INFER, {"inputs": [one]})
         assert answer.status == 400 and "larger" in answer.json["error"]
     assert rig.ask("POST", INFER, {"inputs": [{**one, "shape": [3, 0]}]}).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", [INFER, "/v1/models/echo:predict", "/predict/echo", "/v2/repository/index", "/v2/repository/models/echo/load"]
+)
+def test_text_too_long_to_be_a_request_is_not_parsed(echo: Callable[..., FrontRig], path: str) -> None:
+    rig = echo([1, 4])
+    answer = rig.ask("POST", path, b"[" + b"[]," * 200_000 + b"0]")
+    assert answer.status == 413 and "at most 262" in answer.json["error"]
+    packed = rig.ask("POST", path, gzip.compress(b"[" + b"[]," * 200_000 + b"0]"), {"Content-Encoding": "gzip"})
+    assert packed.status == 413
