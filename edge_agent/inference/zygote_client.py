@@ -13,7 +13,7 @@ from typing import Any
 from edge_agent.clock import Clock, monotonic_s
 from edge_agent.errors import EdgeError
 from edge_agent.inference.crashes import CrashRecord
-from edge_agent.inference.loop import Loop
+from edge_agent.inference.loop import Loop, Timer
 from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, Packet, pair
 from edge_agent.runtimes.environment import STARTED_WITH
 
@@ -56,6 +56,7 @@ class Child:
         self.pid: int | None = None
         self.exited: Future[Exit] = Future()
         self.doomed = False
+        self.overdue: Timer | None = None
 
     def send(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> bool:
         """False when the process is gone or does not read; the engine never waits for it."""
@@ -117,7 +118,7 @@ class ZygoteClient:
         child = Child(role, title, ours, on_message, on_exit)
         self._children[number] = child
         self._loop.watch(ours.fileno(), lambda: self._drain(child))
-        self._loop.later(SPAWN_TIMEOUT_S, lambda: self._check_spawned(child))
+        child.overdue = self._loop.later(SPAWN_TIMEOUT_S, lambda: self._check_spawned(child))
         if self._channel is None:
             self._waiting[number] = theirs.detach()
         else:
@@ -130,7 +131,7 @@ class ZygoteClient:
 
         A parent that does not say within ``KILL_TIMEOUT_S`` that it is gone hangs itself, and is ended with all its children.
         """
-        if not child.doomed:
+        if not child.doomed and not child.exited.done():
             self._loop.later(KILL_TIMEOUT_S, lambda: self._check_gone(child))
         child.doomed = True
         self.signal(child, number)
@@ -201,6 +202,7 @@ class ZygoteClient:
         elif event == "spawned":
             child = self._children[message["id"]]
             child.pid = message["pid"]
+            _forget_timer(child)
             child.on_spawned(message["pid"])
             if child.doomed:
                 self.kill(child)
@@ -216,6 +218,7 @@ class ZygoteClient:
 
     def _finish(self, number: int, exit_: Exit) -> None:
         child = self._children.pop(number)
+        _forget_timer(child)
         if not child.exited.done():
             self._drain(child)
             self._loop.unwatch(child.channel.fileno())
@@ -259,6 +262,13 @@ class ZygoteClient:
         except OSError as error:  # no memory or no descriptors just now; without it nothing is served
             self._tell("zygote_died", "error", f"it cannot be started again yet: {error.strerror}", {})
             self._loop.later(AGAIN_S, self._start_again)
+
+
+def _forget_timer(child: Child) -> None:
+    """What waits for it no more must not hold it either: after many swaps a minute's worth of dead workers would still be in memory."""
+    if child.overdue is not None:
+        child.overdue.cancel()
+        child.overdue = None
 
 
 def _signal_name(number: int) -> str:
