@@ -91,7 +91,9 @@ def _check_steps(manifest: Manifest) -> None:
     from edge_agent.pipeline.preprocess import compile_preprocess
 
     inputs = fed_inputs(manifest)
-    compile_preprocess(manifest.preprocess, inputs)
+    # A window cannot say how to fill two free dimensions, so no pipeline can use such a model; whoever asks with whole tensors can.
+    if all(spec.shape.count(None) <= 1 for spec in inputs):
+        compile_preprocess(manifest.preprocess, inputs)
     compile_postprocess(manifest.postprocess, read_outputs(manifest), manifest.labels, inputs)
 
 

@@ -6,6 +6,7 @@ an error text, and the tensors, each at a multiple of 64 bytes (what vector inst
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -85,6 +86,8 @@ def _capacity_bytes(spec: TensorSpec, shape: tuple[int, ...] | None) -> int:
         return prod(shape) * DTYPES[spec.dtype]
     # Pages of a memory file that are never written cost nothing, so a free dimension may be given plenty of room.
     least = spec.bytes_for(1)
+    if spec.shape.count(None) > 1 and sys.maxsize > 1 << 32:  # a picture of any size, say; where there are addresses to spare
+        return max(least, _FREE_MOST_BYTES)
     return max(least, min(max(least * _FREE_FACTOR, _FREE_LEAST_BYTES), _FREE_MOST_BYTES))
 
 

@@ -88,6 +88,26 @@ def test_a_bundle_is_served_with_its_steps_and_version(start: Start, tmp_path: P
     assert ask(f"{url}/predict", [0.5] * bundle.manifest.inputs[0].shape[-1])["label"] is not None
 
 
+def test_a_model_with_several_free_dimensions_takes_tensors_of_any_size(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "any.onnx"
+    sizes = ["n", 3, "h", "w"]
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        "any",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, sizes)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 10
+    path.write_bytes(model.SerializeToString())
+    _, url = start(path)
+    for size in ([1, 3, 2, 5], [2, 3, 40, 30], [1, 3, 1, 1]):
+        values = [1.0] * (size[0] * size[1] * size[2] * size[3])
+        inputs = [{"name": "x", "shape": size, "datatype": "FP32", "data": values}]
+        answer = ask(f"{url}/v2/models/any/infer", {"inputs": inputs})["outputs"][0]
+        assert (answer["shape"], set(answer["data"])) == (size, {-1.0})
+
+
 def test_several_files_are_served_together(start: Start, model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(linear_graph(2).SerializeToString())
