@@ -96,4 +96,4 @@ def test_an_original_no_better_than_the_commonest_class_is_noted() -> None:
 def test_a_job_that_is_not_known_to_the_runtime_fails_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(64))
     with pytest.raises(ModelError, match=r"m\.tflite"):
-        run_job(tmp_path, {"kind": "specs", "what": "m", "model": str(tmp_path / "m.tflite")})
+        run_job(tmp_path, {"kind": "specs", "what": "m", "model": str(tmp_path / "m.tflite"), "state": None, "sizes": {}})
