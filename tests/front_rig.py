@@ -306,7 +306,7 @@ class Client:
 def request(method: str, path: str, body: bytes | dict[str, Any] = b"", headers: dict[str, str] | None = None) -> bytes:
     """The bytes of a request."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/1.1", "Host: test"]
+    lines = [f"{method} {path} HTTP/1.1", *(() if headers and "Host" in headers else ("Host: test",))]
     given = {"Content-Length": str(len(data)), **(headers or {})} if data or method == "POST" else headers or {}
     lines += [f"{name}: {value}" for name, value in given.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data

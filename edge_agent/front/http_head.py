@@ -17,6 +17,7 @@ CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
 
 _LISTS = (b"connection", b"transfer-encoding", b"expect", b"accept", b"content-encoding", b"accept-encoding")
 _ONCE = (b"content-length", b"host", b"inference-header-content-length", b"authorization")
+_LOCAL_HOST = re.compile(rb"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 
 class HttpError(Exception):
@@ -50,6 +51,8 @@ class Head:
     bearer: bytes = b""
     accept: str = ""
     host: str = ""
+    foreign: bool = False
+    """A web page of another address asks, through the browser of someone on this machine."""
     plain: bool = True
     closing: bytes = b""
 
@@ -120,9 +123,16 @@ def _head(method: bytes, target: bytes, version: bytes, fields: dict[bytes, byte
         bearer=_bearer(fields.get(b"authorization", b"")),
         accept=fields.get(b"accept", b"").decode("latin-1"),
         host=fields.get(b"host", b"").decode("ascii"),
+        foreign=_foreign(fields.get(b"origin", b""), fields.get(b"host", b"")),
         plain=not (chunked or waits or coding),
         closing=b"" if keep_alive and not old else b"Connection: keep-alive\r\n" if keep_alive else b"Connection: close\r\n",
     )
+
+
+def _foreign(origin: bytes, host: bytes) -> bool:
+    """Browsers say which page a request comes from (RFC 6454); programs do not. The page is ours when it was fetched from the address that
+    is asked, and that address is this machine's own: another name may have been made to lead here (DNS rebinding)."""
+    return bool(origin) and (origin.partition(b"://")[2] != host or not _LOCAL_HOST.fullmatch(host))
 
 
 def _framing(fields: dict[bytes, bytes], old: bool) -> tuple[int, bool]:

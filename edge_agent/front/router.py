@@ -59,6 +59,8 @@ class Router:
         if found is None:
             return _refusal(404, f"there is nothing at {head.path[:200]}")
         methods, handle = found
+        if head.foreign and head.method not in _GET:
+            return _refusal(403, "web pages of other addresses may not ask here; a program that wants to leaves out the header Origin")
         if head.method not in methods:
             allowed = ", ".join(methods)
             return _refusal(405, f"{head.path[:200]} takes {allowed}", b"Allow: %s\r\n" % allowed.encode())

@@ -238,3 +238,23 @@ def _refused(rig: FrontRig, framing: bytes, part: bytes) -> bool:
             return late.answer().status == 503
         except TimeoutError:
             return False
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "127.0.0.1:8500", "Origin": "http://127.0.0.1:8500"}, 200),
+        ({"Host": "localhost:8500", "Origin": "http://localhost:8500"}, 200),
+        ({"Host": "127.0.0.1:8500", "Origin": "http://evil.example"}, 403),
+        ({"Host": "127.0.0.1:8500", "Origin": "null"}, 403),
+        ({"Host": "evil.example:8500", "Origin": "http://evil.example:8500"}, 403),
+        ({"Host": "127.0.0.1.evil.example", "Origin": "http://127.0.0.1.evil.example"}, 403),
+    ],
+)
+def test_web_pages_of_other_addresses_may_not_ask(served: FrontRig, headers: dict[str, str], status: int) -> None:
+    for path in ("/v2/models/tiny/infer", "/predict"):
+        body = b"[1, 2, 3, 4]" if path == "/predict" else b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}'
+        answer = served.ask("POST", path, body, headers)
+        assert answer.status == status
+        assert status == 200 or "web pages" in answer.json["error"]
