@@ -17,10 +17,10 @@ from models import tiny_bundle, tiny_onnx, tiny_tflite
 
 from edge_agent.__main__ import main
 from edge_agent.bench import BenchResult, Loaded, OpTime, Round, by_operator, percentile, random_array, summarize
-from edge_agent.bench_subject import Subject
 from edge_agent.bench_apart import Apart
 from edge_agent.bench_disturbance import Disturbance
 from edge_agent.bench_rounds import Plan, measure
+from edge_agent.bench_subject import Subject
 from edge_agent.bench_table import table
 from edge_agent.errors import ModelError
 from edge_agent.runtimes.options import RuntimeOptions
