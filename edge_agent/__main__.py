@@ -131,6 +131,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _serve(args: argparse.Namespace) -> int:
+    from edge_agent.inference.zygote_start import start_zygote
+    from edge_agent.serve_options import DEFAULT_LISTEN, ServeOptions, runtimes_of
+
+    options = ServeOptions(
+        files=tuple(args.file),
+        name=args.name,
+        listen=tuple(args.listen or DEFAULT_LISTEN),
+        lane=args.lane,
+        workers=args.workers,
+        threads=args.threads,
+        deadline_ms=float(args.deadline_ms),
+        queue=args.queue,
+        memory_limit_mib=args.memory_mib,
+        token_file=args.token_file,
+        grpc=args.grpc,
+    )
+    zygote = start_zygote(runtimes_of(options.files), api=True)  # its imports and ours, side by side
+    try:
+        from edge_agent.serve import serve
+
+        return serve(options, zygote)
+    finally:
+        zygote.end()
+
+
 def _dispatch(args: argparse.Namespace) -> int:
     # each command imports what it needs: the agent must not carry the client's modules, nor the client the agent's
     if args.command == "run":
@@ -142,23 +168,7 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return check_config(args.config, as_json=args.json)
     if args.command == "serve":
-        from edge_agent.serve import DEFAULT_LISTEN, ServeOptions, serve
-
-        return serve(
-            ServeOptions(
-                files=tuple(args.file),
-                name=args.name,
-                listen=tuple(args.listen or DEFAULT_LISTEN),
-                lane=args.lane,
-                workers=args.workers,
-                threads=args.threads,
-                deadline_ms=float(args.deadline_ms),
-                queue=args.queue,
-                memory_limit_mib=args.memory_mib,
-                token_file=args.token_file,
-                grpc=args.grpc,
-            )
-        )
+        return _serve(args)
     from edge_agent import client
 
     return client.COMMANDS[args.command](args)

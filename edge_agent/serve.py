@@ -7,9 +7,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent import __version__
@@ -21,38 +20,21 @@ from edge_agent.config import EngineConfig, ModelConfig
 from edge_agent.errors import ConfigError, EdgeError, Problem
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.front import FrontConfig
+from edge_agent.inference.zygote_start import StartedZygote
+from edge_agent.serve_options import MOST_WORKERS, ServeOptions, runtimes_of
 from edge_agent.served_files import ServedFiles, name_of
 from edge_agent.serving.grpc_process import GrpcProcess, grpc_problem
 from edge_agent.serving.http_listeners import HttpListeners, read_token
 from edge_agent.values import Event
 
-DEFAULT_LISTEN = ("127.0.0.1:8500",)
 GRPC_SOCKET = "grpc.sock"
 """Where the gRPC process asks the API: a socket of theirs in the folder of this run."""
-MOST_WORKERS = 64
 """As in a configuration."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What the command line said. ``name`` is for a single file; ``workers`` are per model; ``grpc`` is empty or where gRPC is served."""
-
-    files: tuple[Path, ...]
-    name: str = ""
-    listen: tuple[str, ...] = DEFAULT_LISTEN
-    lane: str = "isolated"
-    workers: int = 1
-    threads: int = 1
-    deadline_ms: float = 10_000.0
-    queue: int = 64
-    memory_limit_mib: int = 0
-    token_file: Path | None = None
-    grpc: str = ""
-
-
-def serve(options: ServeOptions) -> int:
-    """Serve until told to stop; the exit status. Raises EdgeError, and then nothing is left running."""
+def serve(options: ServeOptions, zygote: StartedZygote) -> int:
+    """Serve until told to stop; the exit status. Raises EdgeError; nothing is left running then but ``zygote``, which the caller ends."""
     require_runtime()
     if options.name and len(options.files) > 1:
         raise ConfigError([Problem("--name", "is for one file; several are called what their files are called")])
@@ -70,7 +52,7 @@ def serve(options: ServeOptions) -> int:
         signal.signal(word, lambda *_: halt.set())
     with tempfile.TemporaryDirectory(prefix="edge-serve-") as scratch:
         listeners = _listeners(options, Path(scratch), over_tcp=bool(token))
-        served = _Serving(options, Path(scratch), token)
+        served = _Serving(options, Path(scratch), token, zygote)
         try:
             served.start(listeners)
             halt.wait()
@@ -98,7 +80,7 @@ def _address(key: str, text: str, default_path: str) -> Address:
 class _Serving:
     """The engine and its models."""
 
-    def __init__(self, options: ServeOptions, scratch: Path, token: str) -> None:
+    def __init__(self, options: ServeOptions, scratch: Path, token: str, zygote: StartedZygote) -> None:
         self._options = options
         self._token = token
         self._grpc = _grpc(options, scratch) if options.grpc else None
@@ -112,11 +94,12 @@ class _Serving:
             config=EngineConfig(
                 deadline_ms=options.deadline_ms, threads=options.threads, memory_limit_mib=options.memory_limit_mib, silent_s=60.0
             ),
-            runtimes=_runtimes(options.files),
+            runtimes=runtimes_of(options.files),
             publish=lambda pipeline, suffix, prediction: None,
             on_crash_loop=lambda model, digest: None,
             models=[ModelConfig(name, lane=options.lane, workers=options.workers) for name in names],
             api=True,
+            zygote=zygote,
             default_model=ModelConfig("", lane=options.lane, workers=options.workers),
         )
 
@@ -187,11 +170,6 @@ def _first_name(options: ServeOptions) -> str:
     """What the first model will be called."""
     first = options.files[0]
     return options.name or (read_manifest(first).name if first.suffix == EXTENSION else name_of(first))
-
-
-def _runtimes(files: Sequence[Path]) -> tuple[str, ...]:
-    """What is worth importing once for all; of a bundle its manifest would tell, and its worker imports what it needs."""
-    return tuple(sorted({path.suffix[1:].lower() for path in files} & {"onnx", "tflite"})) or ("onnx", "tflite")
 
 
 def _report(event: Event) -> None:

@@ -31,6 +31,7 @@ from edge_agent.inference.trials import Trials, TrialTerms
 from edge_agent.inference.waits import Waits, result_of
 from edge_agent.inference.workers import Server
 from edge_agent.inference.zygote_client import ZygoteClient
+from edge_agent.inference.zygote_start import StartedZygote
 from edge_agent.ports import Reporter, Versions
 from edge_agent.values import Event, HealthSample, ModelStatus, PipelineStatus, Prediction, TrialReport
 
@@ -58,6 +59,7 @@ class Engine:
         options: OptionsOf | None = None,
         cgroups: Cgroups | None = None,
         api: bool = False,
+        zygote: StartedZygote | None = None,
         shadow_s: float = 0.0,
         python: str = sys.executable,
         trial_timeout_s: float = TRIAL_TIMEOUT_S,
@@ -69,7 +71,7 @@ class Engine:
         self._report = report
         self._config = config
         self._loop = Loop(clock, self._callback_failed)
-        self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell, api=api)
+        self._zygote = ZygoteClient(self._loop, clock, runtimes, python, self._tell, api=api, early=zygote)
         by_name = {model.name: model for model in models}
         self._plane = Plane(
             Context(

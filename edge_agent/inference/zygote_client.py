@@ -15,7 +15,7 @@ from edge_agent.errors import EdgeError
 from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.loop import Loop, Timer
 from edge_agent.inference.wire import Channel, ChannelClosed, ChannelFull, Packet, pair
-from edge_agent.runtimes.environment import STARTED_WITH
+from edge_agent.inference.zygote_start import StartedZygote, start_zygote
 
 SPAWN_TIMEOUT_S = 60.0
 KILL_TIMEOUT_S = 5.0
@@ -70,13 +70,27 @@ class Child:
 
 
 class ZygoteClient:
-    """One zygote at a time. Loop's thread only. With ``api`` it imports what the local API needs, too, so that this starts at once."""
+    """One zygote at a time. Loop's thread only. With ``api`` it imports what the local API needs, too, so that this starts at once.
 
-    def __init__(self, loop: Loop, clock: Clock, runtimes: Sequence[str], python: str, tell: Tell, *, api: bool = False) -> None:
+    ``early`` is the first one, where somebody started it already.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        clock: Clock,
+        runtimes: Sequence[str],
+        python: str,
+        tell: Tell,
+        *,
+        api: bool = False,
+        early: StartedZygote | None = None,
+    ) -> None:
         self._loop = loop
         self._clock = clock
         self._runtimes = tuple(runtimes)
         self._api = api
+        self._early = early
         self._python = python
         self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,18 +108,10 @@ class ZygoteClient:
 
     def start(self) -> None:
         """Start the process; ``ready`` resolves when it has imported what it needs, or fails with the reason."""
-        ours, theirs = pair()
-        command = [self._python, "-m", "edge_agent.zygote", "--fd", str(theirs.fileno()), "--runtimes", ",".join(self._runtimes)]
-        command += ["--api"] if self._api else []
-        try:
-            # Python looks for modules in the current folder first: that must not be one where others, or our own data, may be.
-            self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, env={**os.environ, **STARTED_WITH}, cwd="/"
-            )
-        finally:
-            theirs.close()
-        self._channel = ours
-        self._loop.watch(ours.fileno(), self._hear)
+        early, self._early = self._early, None
+        started = early or start_zygote(self._runtimes, api=self._api, python=self._python)
+        self._process, self._channel = started.process, started.channel
+        self._loop.watch(started.channel.fileno(), self._hear)
         for number, fd in self._waiting.items():
             self._ask_for(number, fd)
             os.close(fd)
