@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from edge_agent.clock import Clock, monotonic_s
 from edge_agent.errors import ConfigError, EdgeError, Problem
@@ -150,11 +151,15 @@ class GrpcProcess:
     def _tell_death(self, child: subprocess.Popen[bytes] | None, came_up: bool, delay_s: float) -> None:
         code = child.returncode if child is not None else None
         again = f"it is started again in {delay_s:g} s" if delay_s else "it is started again"
+        data = {"code": code, "delay_s": delay_s}
         if came_up:
-            kind, text = "grpc_died", f"the process of the local API over gRPC died ({_ending(code)}); {again}"
+            self._say("grpc_died", "error", f"the process of the local API over gRPC died ({_ending(code)}); {again}", data)
         else:
-            kind, text = "grpc_unavailable", f"the local API over gRPC is away: {self._refused or _ending(code)}; {again}"
-        self._report(Event(kind, "error", text, self._clock.wall_ns(), {"code": code, "delay_s": delay_s}))
+            text = f"the local API over gRPC is away: {self._refused or _ending(code)}; {again}"
+            self._say("grpc_unavailable", "error", text, data)
+
+    def _say(self, kind: str, level: str, text: str, data: dict[str, Any]) -> None:
+        self._report(Event(kind, level, text, self._clock.wall_ns(), data))
 
 
 def _understood(line: bytes) -> dict[str, str]:

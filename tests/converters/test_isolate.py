@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,9 @@ from waiting import wait_for
 from converters.errors import Died
 from converters.isolate import JobServer, answer_of, run_job
 from edge_agent.errors import ModelError
+
+PLAIN: dict[str, Any] = {"state": None, "sizes": {}}
+"""Of a model without state whose shapes the file gives."""
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +54,25 @@ def room(folder: Path, name: str) -> Path:
 
 
 def timing(model: Path, samples: Path, budget_s: float) -> dict[str, Any]:
-    job = {"kind": "time", "what": "m", "models": [str(model)], "rows": [0, 1], "samples": str(samples), "preprocess": []}
+    job = {**PLAIN, "kind": "time", "what": "m", "models": [str(model)], "rows": [0, 1], "samples": str(samples), "preprocess": []}
     return {**job, "budget_s": budget_s}
 
 
 def endless(folder: Path) -> dict[str, Any]:
     """A job that waits for ever in native code: opening a pipe that nobody writes to."""
     os.mkfifo(folder / "m.tflite")
-    return {"kind": "specs", "what": "m", "model": str(folder / "m.tflite")}
+    return {**PLAIN, "kind": "specs", "what": "m", "model": str(folder / "m.tflite")}
 
 
 def test_a_forked_and_a_fresh_process_answer_alike(tmp_path: Path, server: JobServer) -> None:
-    job = {"kind": "specs", "what": "m", "model": str(tiny_onnx(tmp_path / "m.onnx"))}
+    job = {**PLAIN, "kind": "specs", "what": "m", "model": str(tiny_onnx(tmp_path / "m.onnx"))}
     forked = run_job(tmp_path, job, server=server)
     assert forked == run_job(tmp_path, job)
     assert forked["inputs"][0]["name"] == INPUT
 
 
 def test_the_server_has_one_thread_and_quiet_libraries(tmp_path: Path, server: JobServer) -> None:
-    run_job(tmp_path, {"kind": "specs", "what": "m", "model": str(tiny_onnx(tmp_path / "m.onnx"))}, server=server)
+    run_job(tmp_path, {**PLAIN, "kind": "specs", "what": "m", "model": str(tiny_onnx(tmp_path / "m.onnx"))}, server=server)
     pid = server._process.pid
     assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -84,7 +86,7 @@ def test_a_crash_is_an_answer_and_the_next_job_runs(tmp_path: Path, server: JobS
         os.kill(child, signal.SIGSEGV)
         with pytest.raises(Died, match=r"m: the runtime crashed \(SIGSEGV\)"):
             answer.result(20)
-    assert run_job(tmp_path, {"kind": "specs", "what": "m", "model": str(tiny_onnx(tmp_path / "m.onnx"))}, server=server)
+    assert run_job(tmp_path, {**PLAIN, "kind": "specs", "what": "m", "model": str(tiny_onnx(tmp_path / "m.onnx"))}, server=server)
 
 
 def test_a_job_past_its_deadline_is_killed(tmp_path: Path, server: JobServer) -> None:
@@ -96,7 +98,7 @@ def test_a_job_past_its_deadline_is_killed(tmp_path: Path, server: JobServer) ->
 def test_what_a_library_refuses_keeps_its_reason(tmp_path: Path, server: JobServer) -> None:
     (tmp_path / "m.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(64))
     with pytest.raises(ModelError, match=r"m\.tflite: .*refuses it"):
-        run_job(tmp_path, {"kind": "specs", "what": "m", "model": str(tmp_path / "m.tflite")}, server=server)
+        run_job(tmp_path, {**PLAIN, "kind": "specs", "what": "m", "model": str(tmp_path / "m.tflite")}, server=server)
 
 
 def test_the_last_words_of_a_failed_process_are_told(tmp_path: Path, server: JobServer) -> None:
@@ -117,7 +119,7 @@ def test_a_command_gets_its_environment_and_its_answer_is_read(tmp_path: Path, s
 def test_several_jobs_run_at_once_each_in_its_own_folder(tmp_path: Path, server: JobServer, samples: Path) -> None:
     models = [tiny_onnx(tmp_path / "m.onnx"), tiny_tflite(tmp_path / "m.tflite")] * 3
     rooms = [room(tmp_path, f"room{i}") for i in range(len(models))]
-    common = {"kind": "infer", "what": "m", "samples": str(samples), "preprocess": []}
+    common = {**PLAIN, "kind": "infer", "what": "m", "samples": str(samples), "preprocess": []}
     jobs = [{**common, "model": str(model), "rows": list(range(1 + i % 4))} for i, model in enumerate(models)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda pair: run_job(*pair, server=server), zip(rooms, jobs, strict=True)))
@@ -143,7 +145,7 @@ def test_a_server_that_ends_is_replaced_and_its_job_done_again(tmp_path: Path, s
 
 
 def test_nothing_outlives_a_closed_or_a_killed_client(tmp_path: Path) -> None:
-    job = json.dumps(endless(tmp_path))
+    job = repr(endless(tmp_path))
     code = f"from pathlib import Path; from converters.isolate import *; run_job(Path({str(tmp_path)!r}), {job}, server=JobServer())"
     with subprocess.Popen([sys.executable, "-c", code]) as client:
         server = wait_for(lambda: children(client.pid))[0]
