@@ -51,7 +51,7 @@ class Trials:
             return refusal(reason, transient=True)
         worker = self._loop.call(lambda: self._plane.try_version(version))
         report = self._proven(worker)
-        if report.passed and self._terms.shadow_s:
+        if report.passed and self._terms.shadow_s and self._loop.call(lambda: bool(self._plane.service(version.model).targets)):
             report = self._beside(worker, report)
         if not report.passed:
             self._loop.call(lambda: self._plane.discard(version.model))

@@ -72,3 +72,12 @@ def test_reports_add_up_and_verdicts_are_compared() -> None:
     assert differs("a", (1.0,), "b", (1.0,)) == (True, 0.0)
     assert differs("a", (1.0,), "a", (1.0, 2.0)) == (True, 0.0)
     assert differs("a", (float("nan"),), "a", (1.0,))[1] == 0.0
+
+
+def test_nobody_waits_for_a_comparison_with_a_version_that_made_room(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(EngineConfig(swap="unload_first"), shadow_s=600.0)
+    rig.replay(100, rate_hz=200, loop=True)
+    assert tried(rig, rig.two).passed
+    assert "shadowed" not in rig.kinds()
+    rig.engine.switch("tiny", rig.two.digest)
+    rig.wait_windows(rig.status().counters.windows + 10)
