@@ -166,7 +166,7 @@ class Engine:
 
     def unload(self, model: str) -> None:
         """Keep the version of ``model`` but serve it no more until :meth:`load`. Raises EdgeError where pipelines need it."""
-        needed = [pipeline.name for pipeline in self.pipelines() if pipeline.model == model]
+        needed = self._loop.call(lambda: self._plane.pipelines_of(model))
         if needed:
             raise EdgeError(f"model {model}: pipeline {needed[0]} uses it")
         if all(status.name != model for status in self.models()):

@@ -258,6 +258,10 @@ class Plane:
     def statuses(self) -> tuple[ModelStatus, ...]:
         return tuple(status for service in self.services.values() if (status := service.status()) is not None)
 
+    def pipelines_of(self, model: str) -> list[str]:
+        """Names of the pipelines that ask ``model``, first or later."""
+        return [handle.name for handle in self._of(model)]
+
     def _of(self, model: str) -> list[PipelineHandle]:
         return [handle for handle in self.pipelines.values() if model in handle.models]
 

@@ -68,3 +68,9 @@ def test_without_a_box_the_second_model_is_not_asked(make_rig: Callable[..., Rig
     rig.replay(10, then=second(rig, feed="box"))
     rig.wait_ended()
     assert {line["model"] for line in rig.lines()} == {"tiny"}
+
+
+def test_a_model_that_is_asked_second_is_not_unloaded_either(rig: Rig) -> None:
+    rig.replay(10, then=second(rig, feed="window"))
+    with pytest.raises(EdgeError, match="pipeline p uses it"):
+        rig.engine.unload("after")
