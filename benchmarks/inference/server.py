@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ class ServerFailed(RuntimeError):
     """It did not start, or refused what it was told; with what it said."""
 
 
-class Server:
+class Server(ABC):
     """A started process and all below it; ``room`` is a folder of its own, ``log`` what it printed.
 
     ``title`` names it in tables. ``binary`` says whether it takes tensors as bytes after the JSON; ``grpc_port`` where it speaks gRPC.
@@ -47,21 +48,21 @@ class Server:
         """HOST:PORT."""
         return f"127.0.0.1:{self.port}"
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """What is run; called once, when it starts."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         """Variables beside those of this process."""
         return {}
 
+    @abstractmethod
     def ready_paths(self) -> Sequence[str]:
         """What answers 200 when it serves everything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def model_processes(self) -> list[Process]:
         """Those that hold a model and may be killed without the server's end being meant."""
-        raise NotImplementedError
 
     def reload(self, model: str) -> None:
         """Serve the model from its file afresh, the one that serves until then in use. Raises ServerFailed."""
