@@ -18,6 +18,8 @@ from edge_agent.errors import StoreError, StoreFull
 from edge_agent.update.durable import fsync_dir
 
 PAGE_BYTES = 1024
+CACHE_KIB = 256
+"""Pages that each connection keeps. SQLite would keep 2 MiB each from the first backlog on; rows are read once and in order."""
 _WAL_PAGES_MAX = 512
 _MARGIN_PAGES = 16
 _ROW_BYTES = 32
@@ -72,7 +74,9 @@ class OutboxFile:
 
     def _connect(self) -> sqlite3.Connection:
         with _named(self._path):
-            return sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            return connection
 
     def _prepare(self) -> None:
         run = self._writer.execute
