@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.inference.soaking.feed import Feed
-from benchmarks.inference.soaking.house import SILENT_S, House
+from benchmarks.inference.soaking.house import SILENT_S, House, alive, until
 from benchmarks.inference.soaking.watch import Watch
 
 SPACING_S = (0.6, 2.6)
 SHORT_S = (0.2, 1.5)
 AWAY_S = (1.0, 8.0)
 ZYGOTE_EVERY_S = 20.0
+DEATH_S = 10.0
 POWER_OFF_S = (0.5, 3.0)
 
 
@@ -103,6 +104,8 @@ class Faults(threading.Thread):
         if how == "PAUSE":
             self._halt.wait(self._random.uniform(*SHORT_S))
             os.kill(pid, signal.SIGCONT)
+        if how in ("KILL", "SEGV"):
+            until(lambda: not alive(pid), DEATH_S, 0.005)  # a busy board takes its time over a death
         fault.until_ns = time.monotonic_ns() + (int((SILENT_S + 2.0) * 1e9) if how == "STOP" else 0)
 
     def _source(self) -> None:

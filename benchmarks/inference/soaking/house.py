@@ -97,10 +97,10 @@ class House:
         family = [process.pid for process in tree(self.process.pid)]
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        gone = eventually(lambda: not any(map(_alive, family)), 5.0)
-        left = [f"{pid}: {_title(pid)}" for pid in family if _alive(pid)] if gone is None else []
+        gone = eventually(lambda: not any(map(alive, family)), 5.0)
+        left = [f"{pid}: {_title(pid)}" for pid in family if alive(pid)] if gone is None else []
         for pid in family:
-            if _alive(pid):
+            if alive(pid):
                 os.kill(pid, signal.SIGKILL)
         return left
 
@@ -116,8 +116,8 @@ class House:
             self.lose_power()
             return [f"the agent did not end within {STOP_TIMEOUT_S:g} s of being told to"]
         wrong = [f"the agent ended with status {status}"] if status else []
-        if eventually(lambda: not any(map(_alive, family)), 5.0) is None:
-            wrong += [f"outlived the agent: {pid} {_title(pid)}" for pid in family if _alive(pid)]
+        if eventually(lambda: not any(map(alive, family)), 5.0) is None:
+            wrong += [f"outlived the agent: {pid} {_title(pid)}" for pid in family if alive(pid)]
         return wrong
 
 
@@ -170,7 +170,8 @@ def until(done: Callable[[], bool], timeout_s: float, pause_s: float = 0.1) -> b
     return True
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether process ``pid`` is there and no zombie."""
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -228,4 +228,5 @@ def _held(soak: Soak, violations: list[str]) -> dict[str, Any]:
                 violations.append(f"{role} held {early[key][role]:g} {key}, and {count:g} at the end")
     if early and late and late["processes"] > early["processes"] + MORE_PROCESSES:
         violations.append(f"there were {early['processes']:g} processes, and {late['processes']:g} at the end")
-    return {"life_s": end_s - first_s, "early": early, "late": late}
+    minutes = [{"at_s": round(held.at_s), "start": held.start, **held.mib} for held in soak.watch.holdings[::12]]
+    return {"life_s": end_s - first_s, "early": early, "late": late, "minutes": minutes}
