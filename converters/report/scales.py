@@ -52,7 +52,7 @@ def _round_step(rough: float) -> float:
 
 
 def _decades(low: float, high: float) -> tuple[float, ...]:
-    decades = math.log10(high / low)
+    decades = math.log10(high) - math.log10(low)  # the quotient of the largest and the smallest float overflows
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1, max(math.ceil(decades / 8), 1))
     factors = (1, 2, 5) if decades < 3 else (1,)
     return tuple(factor * 10.0**power for power in powers for factor in factors if low <= factor * 10.0**power <= high)

@@ -408,3 +408,7 @@ def test_a_search_writes_page_json_and_picture(tmp_path: Path, capsys: pytest.Ca
     assert len(page.read_text()) == len(render(held)), "but for the order of names, which JSON sorts"
     assert (tmp_path / "found.front.png").read_bytes() == front_png(held)
     assert "Search for digits_v1.onnx" in page.read_text()
+
+
+def test_an_axis_from_the_smallest_to_the_largest_number_has_ticks() -> None:
+    assert axis([1.0, 2.225073858507203e-309], spread=True).ticks
