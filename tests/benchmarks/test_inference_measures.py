@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +23,7 @@ from benchmarks.inference.bundles import bundle_of, share_equal_files
 from benchmarks.inference.layers import HARMLESS
 from benchmarks.inference.loads import Outcome, load, outage_ms
 from benchmarks.inference.nets import NETS, bare_session
-from benchmarks.inference.processes import cpu_ns, pss_kib, tree
+from benchmarks.inference.processes import Process, cpu_ns, pss_kib, tree
 from benchmarks.inference.requests import infer_request
 from benchmarks.inference.server import Server
 
@@ -114,11 +114,24 @@ class Fickle(BaseHTTPRequestHandler):
         pass
 
 
+class Started(Server):
+    """One that stands already."""
+
+    def command(self) -> Sequence[str]:
+        return ()
+
+    def ready_paths(self) -> Sequence[str]:
+        return ()
+
+    def model_processes(self) -> list[Process]:
+        return []
+
+
 @contextmanager
 def fickle(room: Path) -> Iterator[Server]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Fickle) as listening:
         threading.Thread(target=listening.serve_forever, daemon=True).start()
-        server = Server(room)
+        server = Started(room)
         server.port = listening.server_address[1]
         yield server
         listening.shutdown()
