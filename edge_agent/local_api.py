@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.addresses import UNIX, Address, parse_address
+from edge_agent.client_calls import ClientCalls
 from edge_agent.clock import Clock
 from edge_agent.config import AgentConfig
 from edge_agent.errors import EdgeError
@@ -32,7 +31,7 @@ class LocalApi:
         self._report = report
         self._listeners: HttpListeners | None = None
         self._grpc: GrpcProcess | None = None
-        self._calls = ThreadPoolExecutor(1, thread_name_prefix="api-calls")
+        self._calls = ClientCalls(self._act)
 
     def start(self) -> None:
         """Raises EdgeError when an address cannot be had or the token cannot be read."""
@@ -48,13 +47,13 @@ class LocalApi:
         self._listeners = HttpListeners(addresses, token_over_tcp=True)
         body_bytes = api.max_body_mib << 20
         front = FrontConfig(token, api.queue, body_bytes, load=api.load, version=__version__, predict=self._only_model())
-        self._engine.open_api(front, self._listeners.listeners, self._call)()
+        self._engine.open_api(front, self._listeners.listeners, self._calls.take)()
         if api.grpc:
             self._open_grpc(behind, body_bytes)
 
     def stop(self) -> None:
         """Take no more calls and close the sockets; what is on its way is the engine's to finish."""
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._calls.stop()
         if self._grpc is not None:
             self._grpc.stop()
         if self._listeners is not None:
@@ -73,17 +72,10 @@ class LocalApi:
         models = self._config.models
         return models[0].name if len(models) == 1 else ""
 
-    def _call(self, call: str, model: str, done: Callable[[str], None]) -> None:
-        self._calls.submit(self._carry_out, call, model, done)
-
-    def _carry_out(self, call: str, model: str, done: Callable[[str], None]) -> None:
-        try:
-            if model not in {known.name for known in self._config.models}:
-                raise EdgeError(f"model {model}: this device has no such model")
-            act = self._engine.load if call == "load" else self._engine.unload
-            act(model)
-            done("")
-        except EdgeError as error:
-            done(str(error))
-        except Exception as error:  # a mistake of ours: whoever asked must hear of it
-            done(f"{type(error).__name__}: {error}")
+    def _act(self, call: str, model: str) -> None:
+        if model not in {known.name for known in self._config.models}:
+            raise EdgeError(f"model {model}: this device has no such model")
+        if call == "load":
+            self._engine.load(model)
+        else:
+            self._engine.unload(model)

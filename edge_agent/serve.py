@@ -7,14 +7,13 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edge_agent import __version__
 from edge_agent.addresses import Address, parse_address
 from edge_agent.board import require_runtime
 from edge_agent.bundle.archive import EXTENSION, read_manifest
+from edge_agent.client_calls import ClientCalls
 from edge_agent.clock import SystemClock
 from edge_agent.config import EngineConfig, ModelConfig
 from edge_agent.errors import ConfigError, EdgeError, Problem
@@ -85,7 +84,7 @@ class _Serving:
         self._token = token
         self._grpc = _grpc(options, scratch) if options.grpc else None
         names = [options.name or name_of(path) for path in options.files]
-        self._calls = ThreadPoolExecutor(1, thread_name_prefix="calls")
+        self._calls = ClientCalls(self._act)
         self._files = ServedFiles(scratch, lambda path: self._engine.describe(path))
         self._engine = Engine(
             store=self._files,
@@ -107,7 +106,7 @@ class _Serving:
         options = self._options
         self._engine.start()
         front = FrontConfig(self._token, options.queue, version=__version__, load=True, predict=_first_name(options))
-        opened = self._engine.open_api(front, listeners.listeners, self._call)  # starts beside the models
+        opened = self._engine.open_api(front, listeners.listeners, self._calls.take)  # starts beside the models
         names = [self._files.add(path, options.name) for path in options.files]
         for name in names:
             self._engine.serve(name)
@@ -123,23 +122,14 @@ class _Serving:
     def stop(self) -> None:
         if self._grpc is not None:
             self._grpc.stop()
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._calls.stop()
         self._engine.stop(timeout_s=5.0)
 
-    def _call(self, call: str, model: str, done: Callable[[str], None]) -> None:
-        self._calls.submit(self._carry_out, call, model, done)
-
-    def _carry_out(self, call: str, model: str, done: Callable[[str], None]) -> None:
-        try:
-            if call == "unload":
-                self._engine.unload(model)
-            else:
-                self._load(model)
-            done("")
-        except EdgeError as error:
-            done(str(error))
-        except Exception as error:  # a mistake of ours: whoever asked must hear of it
-            done(f"{type(error).__name__}: {error}")
+    def _act(self, call: str, model: str) -> None:
+        if call == "unload":
+            self._engine.unload(model)
+        else:
+            self._load(model)
 
     def _load(self, model: str) -> None:
         """The file of ``model`` as it is now: proven where it brings what to prove it with, and only then in place of the one before."""
