@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_agent.addresses import Listener
 from edge_agent.clock import monotonic_s
 from edge_agent.errors import EdgeError
+from edge_agent.inference.asker import Asker, OnHung, OnInlineDeath
 from edge_agent.inference.context import AGAIN_S, Context
-from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.front_told import FrontTold
-from edge_agent.inference.linkage import Linkage
 from edge_agent.inference.wire import Packet, close_all
-from edge_agent.inference.workers import InlineWorker, Server
+from edge_agent.inference.workers import Server
 from edge_agent.inference.zygote_client import Child, Exit
 from edge_agent.pipeline.told import ServingTotals, sum_totals
 from edge_agent.values import ModelStatus
@@ -38,7 +36,7 @@ class FrontConfig:
     predict: str = ""
 
 
-class FrontHandle:
+class FrontHandle(Asker):
     """Loop's thread only, but for waiting on ``started``. The sockets outlive the process, so that its restart refuses nobody."""
 
     def __init__(
@@ -47,36 +45,21 @@ class FrontHandle:
         config: FrontConfig,
         listeners: Sequence[Listener],
         on_change: Callable[[FrontHandle], None],
-        on_hung: Callable[[Server], None],
-        on_inline_death: Callable[[InlineWorker, Exit], None],
+        on_hung: OnHung,
+        on_inline_death: OnInlineDeath,
         on_call: OnCall,
     ) -> None:
-        self.started: Future[None] = Future()
+        super().__init__(context, on_hung, on_inline_death, "the local API", slots=SLOTS, single=False)
         self.told = FrontTold()
         self.ended: dict[str, ServingTotals] = {}
-        self._context = context
         self._config = config
         self._listeners = tuple(listeners)
         self._on_change = on_change
-        self._on_hung = on_hung
-        self._on_inline_death = on_inline_death
         self._on_call = on_call
-        self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
         self._told_models: list[dict[str, Any]] = []
-        self._stopping = False
-        self._moved_s = monotonic_s(context.clock)
-        self._heard_s: float | None = None  # a process that is being started may take its time
         self.child = self._spawn()
-        self.linkage = Linkage("the local API", self._send, context.link_numbers, slots=SLOTS, single=False)
 
     name = NAME
-
-    def _send(self, message: Mapping[str, Any], fds: Sequence[int]) -> bool:
-        return self.child.send(message, fds)
-
-    @property
-    def alive(self) -> bool:
-        return not self.child.exited.done()
 
     def aim(self, model: str, targets: list[Server]) -> None:
         """Have it ask all of ``targets`` for ``model``."""
@@ -115,20 +98,8 @@ class FrontHandle:
         """How long requests have waited without one being answered, or nothing was heard."""
         return 0.0 if self._stopping else max(0.0, now_s - self._moved_s)
 
-    def end_if_stuck(self, now_s: float) -> None:
-        """Kill a process that has fallen silent; it is started again like one that died."""
-        if self._heard_s is None or not self.alive or self._stopping or self.child.doomed:
-            return
-        if now_s - self._heard_s > self._context.silent_s:
-            what = f"{self.name} has said nothing for {now_s - self._heard_s:.0f} s and is started again"
-            self._context.tell("api_stuck", "error", what, {"pid": self.child.pid})
-            self._context.zygote.kill(self.child)
-
-    def stop(self) -> Future[Exit]:
-        """Ask it to answer what it has, and end."""
-        self._stopping = True
-        self.child.send({"op": "end"})
-        return self.child.exited
+    def _tell_stuck(self, what: str) -> None:
+        self._context.tell("api_stuck", "error", what, {"pid": self.child.pid})
 
     def _spawn(self) -> Child:
         child = self._context.zygote.spawn("front", "edge-api", self._hear, self._exited)
@@ -156,9 +127,7 @@ class FrontHandle:
         elif event == "link_refused":
             self.linkage.refused(message["link"], message["reason"])
         elif event == "hung":
-            worker = self.linkage.hung(message["link"])
-            if worker is not None:
-                self._on_hung(worker)
+            self._hung(message["link"])
         elif event == "call":
             self._on_call(message["call"], message["model"], lambda error: self._done(message["id"], error))
         elif event == "event":
@@ -183,9 +152,7 @@ class FrontHandle:
         self.ended, self.told = sum_totals(self.ended, self.told.serving), FrontTold()
         if self._stopping:
             return
-        for worker in linked:
-            if isinstance(worker, InlineWorker):
-                self._on_inline_death(worker, exit_)
+        self._tell_inline_deaths(linked, exit_)
         self._context.tell("api_died", "error", f"the local API's process died: {exit_}", {"signal": exit_.signal, "code": exit_.code})
         delay_s = self._record.died(monotonic_s(self._context.clock), useful=self.started.done()).delay_s
         self._context.loop.later(delay_s, self._restart)

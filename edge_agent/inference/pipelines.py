@@ -3,72 +3,48 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from edge_agent.clock import monotonic_s
 from edge_agent.config import PipelineConfig
 from edge_agent.errors import ConfigError, EdgeError, Problem
+from edge_agent.inference.asker import Asker, OnHung, OnInlineDeath
 from edge_agent.inference.context import AGAIN_S, Context
-from edge_agent.inference.crashes import CrashRecord
 from edge_agent.inference.layout import SLOTS
-from edge_agent.inference.linkage import Linkage
 from edge_agent.inference.wire import Packet, close_all
-from edge_agent.inference.workers import InlineWorker, Server, Worker
+from edge_agent.inference.workers import Server, Worker
 from edge_agent.inference.zygote_client import Child, Exit
 from edge_agent.pipeline.told import PipelineTold, ServingTotals, prediction_from, sum_totals
 from edge_agent.values import PipelineStatus
 
 
-class PipelineHandle:
-    """Keeps one pipeline process alive and linked. Loop's thread only, but for waiting on futures.
-
-    ``on_change(handle)`` asks for links; ``on_hung(worker)`` says that a worker let a deadline pass, ``on_inline_death(worker, exit)``
-    that the process died while it ran that model itself.
-    """
+class PipelineHandle(Asker):
+    """Keeps one pipeline process alive and linked. Loop's thread only, but for waiting on futures. ``on_change(handle)`` asks for links."""
 
     def __init__(
         self,
         context: Context,
         config: PipelineConfig,
         on_change: Callable[[PipelineHandle], None],
-        on_hung: Callable[[Server], None],
-        on_inline_death: Callable[[InlineWorker, Exit], None],
+        on_hung: OnHung,
+        on_inline_death: OnInlineDeath,
     ) -> None:
+        super().__init__(context, on_hung, on_inline_death, f"pipeline {config.name}", slots=SLOTS, single=True)
         self.config = config
+        self.name = config.name
         self.told = PipelineTold()
         self.ended: dict[str, ServingTotals] = {}
         self.windows_before = 0
-        self.started: Future[None] = Future()
         self.models = config.models
-        self._context = context
         self._on_change = on_change
-        self._on_hung = on_hung
-        self._on_inline_death = on_inline_death
-        self._record = CrashRecord(context.config.crash_limit, context.config.crash_window_s)
         self._restarts = 0
         self._refusal = ""
         self._unlinked = ""
         self._versions: dict[str, str] = {}
         self._undelivered = 0
-        self._stopping = False
-        self._moved_s = monotonic_s(context.clock)
-        self._heard_s: float | None = None  # a process that is being started may take its time
         self.child = self._spawn()
-        self.linkage = Linkage(f"pipeline {config.name}", self._send, context.link_numbers, slots=SLOTS, single=True)
-
-    def _send(self, message: Mapping[str, Any], fds: Sequence[int]) -> bool:
-        return self.child.send(message, fds)
-
-    @property
-    def name(self) -> str:
-        return self.config.name
-
-    @property
-    def alive(self) -> bool:
-        return not self.child.exited.done()
 
     def holdup(self, lacks: str) -> str:
         """Why it takes no samples yet, empty when it does; ``lacks`` says which model does not serve.
@@ -95,21 +71,6 @@ class PipelineHandle:
         message = {"op": "deliver", "topic": topic, "payload": base64.b64encode(payload).decode()}
         if not self.child.send(message):
             self._undelivered += 1
-
-    def end_if_stuck(self, now_s: float) -> None:
-        """Kill a process that has fallen silent; it is started again like one that died."""
-        if self._heard_s is None or not self.alive or self._stopping or self.child.doomed:
-            return
-        if now_s - self._heard_s > self._context.silent_s:
-            what = f"{self.name} has said nothing for {now_s - self._heard_s:.0f} s and is started again"
-            self._context.tell("pipeline_stuck", "error", what, {"pipeline": self.name, "pid": self.child.pid})
-            self._context.zygote.kill(self.child)
-
-    def stop(self) -> Future[Exit]:
-        """Ask the process to end, and do not start it again."""
-        self._stopping = True
-        self.child.send({"op": "end"})
-        return self.child.exited
 
     def stalled_s(self, now_s: float) -> float:
         """How long something has waited without progress, or nothing was heard; 0 when all is well."""
@@ -175,6 +136,9 @@ class PipelineHandle:
         elif event == "refused":
             self._refusal = message["reason"]
 
+    def _tell_stuck(self, what: str) -> None:
+        self._context.tell("pipeline_stuck", "error", what, {"pipeline": self.name, "pid": self.child.pid})
+
     def _taken(self, number: int) -> None:
         attachment = self.linkage.taken(number)
         if attachment is None:
@@ -194,20 +158,13 @@ class PipelineHandle:
         if not self.started.done():
             self.started.set_exception(EdgeError(self._unlinked))
 
-    def _hung(self, number: int) -> None:
-        worker = self.linkage.hung(number)
-        if worker is not None:
-            self._on_hung(worker)
-
     def _exited(self, exit_: Exit) -> None:
         linked = self.linkage.clear("the pipeline process died")
         self.ended = sum_totals(self.ended, self.told.serving)
         self.windows_before += self.told.counters.windows
         if self._stopping:
             return
-        for worker in linked:
-            if isinstance(worker, InlineWorker):
-                self._on_inline_death(worker, exit_)
+        self._tell_inline_deaths(linked, exit_)
         if self._refusal and not self.started.done():
             self.started.set_exception(ConfigError([Problem(f"pipelines.{self.config.name}", self._refusal)]))
         data = {"pipeline": self.config.name, "pid": self.child.pid, "signal": exit_.signal, "code": exit_.code}
